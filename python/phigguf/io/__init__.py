@@ -1,0 +1,1 @@
+"""Files: GGUF, safetensors, Hugging Face checkpoint directories and importance matrices."""
