@@ -1,0 +1,73 @@
+"""Everything that is checked, one session each: `nox` runs the quick ones, `nox -s NAME` one."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.sessions = ["lint", "types", "tests"]
+
+# Formatters and checkers change their minds between versions, so theirs are fixed here
+# (and, equal, in .pre-commit-config.yaml); oracles too, because we compare with their numbers.
+FORMATTERS = ["clang-format==23.1.5", "ruff==0.17.6"]
+TYPE_CHECKER = ["mypy==2.4.1", "types-tqdm"]
+ORACLES = ["cyllama==0.2.18", "torch==2.13.0", "transformers==5.23.0"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the format and style of Python and C++."""
+    session.install(*FORMATTERS)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    sources = session.run("git", "ls-files", "csrc/*.h", "csrc/*.cpp", external=True, silent=True)
+    session.run("clang-format", "--dry-run", "--Werror", *str(sources).split())
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the Python types, and that `_core.pyi` says what the extension does."""
+    session.install(".", "nox", *TYPE_CHECKER)
+    session.run("mypy")
+    session.chdir(session.create_tmp())  # so that stubtest sees the installed package
+    session.run("stubtest", "phigguf._core")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def oracle(session: nox.Session) -> None:
+    """Compare with transformers and llama.cpp, live."""
+    session.install(".[test]", *ORACLES)
+    session.run("python", "-m", "pytest", "-m", "oracle", *session.posargs)
+
+
+@nox.session
+def asan(session: nox.Session) -> None:
+    """Run the tests under the address sanitizer."""
+    run_sanitized(session, "asan")
+
+
+@nox.session
+def ubsan(session: nox.Session) -> None:
+    """Run the tests under the undefined behaviour sanitizer."""
+    run_sanitized(session, "ubsan")
+
+
+@nox.session
+def tsan(session: nox.Session) -> None:
+    """Run the tests under the thread sanitizer."""
+    run_sanitized(session, "tsan")
+
+
+def run_sanitized(session: nox.Session, preset: str) -> None:
+    """Configure, build and test one of CMakePresets.json's workflows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    session.install("cmake", "ninja", "pybind11")
+    session.install(*project["dependencies"], *project["optional-dependencies"]["test"])
+    session.run("cmake", "--workflow", "--preset", preset)
