@@ -1,0 +1,97 @@
+"""The demonstration: the small model in this package, converted and run before your eyes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import phigguf
+
+PROMPT = "In the beginning"
+TYPE = "Q4_K_M"
+
+
+def run_demo(
+    write: Callable[[str], None],
+    *,
+    prompt: str | None = None,
+    max_tokens: int = 128,
+    seed: int = 0,
+    perplexity: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Convert the packaged checkpoint to Q4_K_M in a temporary directory and let it write.
+
+    Parameters
+    ----------
+    write
+        Takes each piece of output as it comes; pieces are not lines.
+    prompt
+        Text to continue.
+    max_tokens
+        Tokens to write.
+    seed
+        Seed of the sampler.
+    perplexity
+        Also compare the perplexities of Q4_K_M and BF16 on text held out of training.
+    threads
+        Threads; all cores if None.
+    """
+    with demo_checkpoint() as checkpoint, tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / f"demo-{TYPE}.gguf"
+        write(f"Converting the demo checkpoint to {TYPE}\n\n")
+        write(f"{phigguf.convert(checkpoint, file, TYPE, threads=threads)}\n\n")
+        model = phigguf.load(file, threads=threads)
+        _complete(write, model, prompt or PROMPT, max_tokens, seed)
+        if perplexity:
+            _compare_perplexities(write, model, checkpoint, Path(scratch), threads)
+
+
+@contextmanager
+def demo_checkpoint() -> Iterator[Path]:
+    """Give the directory of the packaged Hugging Face checkpoint."""
+    with as_file(files("phigguf") / "demo_model") as directory:
+        yield directory
+
+
+def held_out_texts(checkpoint: Path) -> list[str]:
+    """Return the chapters that the demo model was not trained on."""
+    return (checkpoint / "heldout.txt").read_text(encoding="utf-8").splitlines()
+
+
+def _complete(
+    write: Callable[[str], None], model: phigguf.Model, prompt: str, max_tokens: int, seed: int
+) -> None:
+    write(prompt)
+    pieces = []
+    start = time.perf_counter()
+    for piece in model.generate(prompt, max_tokens=max_tokens, seed=seed, stream=True):
+        write(piece)
+        pieces.append(piece)
+    seconds = time.perf_counter() - start
+    tokens = len(model.tokenizer.encode("".join(pieces), add_bos=False))
+    write(f"\n\n{tokens} tokens in {seconds:.2f} s: {tokens / seconds:.0f} tokens/s ")
+    write(f"({phigguf.isa()}, {phigguf.num_threads()} threads)\n")
+
+
+def _compare_perplexities(
+    write: Callable[[str], None],
+    model: phigguf.Model,
+    checkpoint: Path,
+    scratch: Path,
+    threads: int | None,
+) -> None:
+    from phigguf.perplexity import perplexity
+
+    reference_file = scratch / "demo-BF16.gguf"
+    phigguf.convert(checkpoint, reference_file, "BF16", threads=threads)
+    texts = held_out_texts(checkpoint)
+    quantized = perplexity(model, texts)
+    reference = perplexity(phigguf.load(reference_file, threads=threads), texts)
+    change = 100 * (quantized / reference - 1)
+    write(f"\nPerplexity on text held out of training: {TYPE} {quantized:.3f}, ")
+    write(f"BF16 {reference:.3f} ({change:+.2f} %)\n")
