@@ -53,6 +53,10 @@ class FileMissing(Error, FileNotFoundError):
     """A file that is needed does not exist or cannot be opened."""
 
 
+class OutputError(Error, OSError):
+    """An output file cannot be created or written: no permission, or the disk is full."""
+
+
 class GGUFError(Error):
     """A GGUF file is malformed."""
 
