@@ -1,0 +1,26 @@
+"""Fixtures that tests of every part may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import phigguf
+from phigguf.demo import demo_checkpoint
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Iterator[Path]:
+    """The packaged Hugging Face checkpoint: a small Phi-3 that writes English."""
+    with demo_checkpoint() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def demo_gguf(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged checkpoint as a Q8_0 file."""
+    path = tmp_path_factory.mktemp("demo") / "demo-Q8_0.gguf"
+    phigguf.convert(checkpoint, path, "Q8_0", progress=False)
+    return path
