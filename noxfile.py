@@ -70,4 +70,7 @@ def run_sanitized(session: nox.Session, preset: str) -> None:
     project = nox.project.load_toml("pyproject.toml")["project"]
     session.install("cmake", "ninja", "pybind11")
     session.install(*project["dependencies"], *project["optional-dependencies"]["test"])
-    session.run("cmake", "--workflow", "--preset", preset)
+    pybind11 = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    session.run(
+        "cmake", "--workflow", "--preset", preset, env={"pybind11_DIR": str(pybind11).strip()}
+    )
