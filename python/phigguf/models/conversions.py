@@ -1,0 +1,34 @@
+"""The architectures that can be converted: for a new one, write its file and add its line here."""
+
+from __future__ import annotations
+
+from ..errors import UnsupportedError
+from ..io.checkpoint import Checkpoint
+from . import phi3_convert
+from .conversion import ConfigReader, Conversion, Converter
+
+_CONVERTERS: dict[str, Converter] = {
+    "Phi3ForCausalLM": phi3_convert.conversion,
+}
+
+
+def conversion_of(checkpoint: Checkpoint) -> Conversion:
+    """Describe the conversion of a checkpoint by its architecture.
+
+    Raises
+    ------
+    UnsupportedError
+        The architecture, or one of its settings, is unknown.
+    CheckpointError
+        ``config.json`` is malformed.
+    """
+    config = checkpoint.path / "config.json"
+    converter = _CONVERTERS.get(checkpoint.architecture)
+    if converter is None:
+        raise UnsupportedError(
+            f"unknown architecture; known are {', '.join(_CONVERTERS)}",
+            file=config,
+            field="architectures[0]",
+            value=checkpoint.architecture,
+        )
+    return converter(ConfigReader(checkpoint.config, config))

@@ -1,0 +1,190 @@
+"""Phi-3 in GGUF's terms: tensor names, hyper-parameter keys and LongRoPE factors.
+
+Covers every checkpoint of class ``Phi3ForCausalLM``: Phi-3, Phi-3.5, Phi-4 and Phi-4-mini. Keys
+and names are llama.cpp's; defaults are those of `transformers`' ``Phi3Config``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UnsupportedError
+from ..io.gguf_format import MetadataValue, f32, u32
+from .conversion import ConfigReader, Conversion, TensorSource
+
+ARCHITECTURE = "phi3"
+
+_MAX_LAYERS = 512  # as in llama.cpp
+_ACTIVATIONS = ("silu", "swish")
+# Early Phi-3 configurations say "su" or "yarn" and mean LongRoPE, as transformers reads them.
+_LONG_ROPE = ("longrope", "su", "yarn")
+
+
+@dataclass(frozen=True)
+class _Rope:
+    theta: float
+    dims: int
+    original_context: int
+    attention_factor: float
+    long_factors: npt.NDArray[np.float32] | None
+    short_factors: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class _Shape:
+    vocab: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden // self.heads
+
+
+def conversion(config: ConfigReader) -> Conversion:
+    """Describe the conversion of a checkpoint with this configuration.
+
+    Raises
+    ------
+    CheckpointError
+        A field is missing, of the wrong type or out of range.
+    UnsupportedError
+        The activation, the rotary embedding or the head size is none that GGUF's Phi-3 has.
+    """
+    activation = config.text("hidden_act", "silu")
+    if activation not in _ACTIVATIONS:
+        raise UnsupportedError(
+            "unknown activation", file=config.file, field="hidden_act", value=activation
+        )
+    shape = _read_shape(config)
+    rope = _read_rope(config, shape)
+    tied = config.flag("tie_word_embeddings", False)
+    return Conversion(
+        architecture=ARCHITECTURE,
+        metadata=_metadata(config, shape, rope),
+        tensors=_tensors(shape, tied),
+        generated=_generated(rope),
+        repeats={"lm_head.weight": "model.embed_tokens.weight"} if tied else {},
+    )
+
+
+def _read_shape(config: ConfigReader) -> _Shape:
+    heads = config.count("num_attention_heads")
+    shape = _Shape(
+        vocab=config.count("vocab_size"),
+        hidden=config.count("hidden_size"),
+        intermediate=config.count("intermediate_size"),
+        layers=config.count("num_hidden_layers", at_most=_MAX_LAYERS),
+        heads=heads,
+        kv_heads=config.count("num_key_value_heads", heads),
+    )
+    if shape.hidden % heads:
+        raise config.error("hidden_size", f"should be a multiple of the {heads} attention heads")
+    if heads % shape.kv_heads:
+        raise config.error("num_key_value_heads", f"should divide the {heads} attention heads")
+    if config.count("head_dim", shape.head_dim) != shape.head_dim:
+        raise UnsupportedError(
+            f"only heads of hidden_size / num_attention_heads = {shape.head_dim} are supported",
+            file=config.file,
+            field="head_dim",
+            value=config.config["head_dim"],
+        )
+    return shape
+
+
+def _read_rope(config: ConfigReader, shape: _Shape) -> _Rope:
+    """Read either layout: ``rope_scaling`` beside ``rope_theta``, or ``rope_parameters``."""
+    scaling = config.section("rope_parameters", "rope_scaling") or ConfigReader({}, config.file)
+    theta = scaling.real("rope_theta", config.real("rope_theta", 10000.0))
+    fraction = scaling.real("partial_rotary_factor", config.real("partial_rotary_factor", 1.0))
+    dims = int(shape.head_dim * fraction)
+    if not 0 < dims <= shape.head_dim or dims % 2:
+        raise config.error("partial_rotary_factor", f"gives {dims} of {shape.head_dim} dimensions")
+    original = scaling.count(
+        "original_max_position_embeddings",
+        config.count("original_max_position_embeddings", 4096),
+        at_least=2,
+    )
+    kind = scaling.text("rope_type", scaling.text("type", "default"))
+    if kind == "default":
+        return _Rope(theta, dims, original, 1.0, None, None)
+    if kind not in _LONG_ROPE:
+        raise UnsupportedError(
+            "unknown rotary embedding", file=config.file, field="rope_type", value=kind
+        )
+    return _Rope(
+        theta=theta,
+        dims=dims,
+        original_context=original,
+        attention_factor=_attention_factor(config, scaling, original),
+        long_factors=scaling.reals("long_factor", dims // 2),
+        short_factors=scaling.reals("short_factor", dims // 2),
+    )
+
+
+def _attention_factor(config: ConfigReader, scaling: ConfigReader, original: int) -> float:
+    """LongRoPE's scale of queries and keys, as `transformers` computes it (arXiv 2402.13753)."""
+    context = config.count("max_position_embeddings", 4096)
+    extension = scaling.real("factor", context / original)
+    widening = math.log(max(extension, 1.0)) / math.log(original)
+    return scaling.real("attention_factor", math.sqrt(1 + widening))
+
+
+def _metadata(config: ConfigReader, shape: _Shape, rope: _Rope) -> dict[str, MetadataValue]:
+    values = {
+        "context_length": u32(config.count("max_position_embeddings", 4096)),
+        "rope.scaling.original_context_length": u32(rope.original_context),
+        "embedding_length": u32(shape.hidden),
+        "feed_forward_length": u32(shape.intermediate),
+        "block_count": u32(shape.layers),
+        "attention.head_count": u32(shape.heads),
+        "attention.head_count_kv": u32(shape.kv_heads),
+        "attention.layer_norm_rms_epsilon": f32(config.real("rms_norm_eps", 1e-5)),
+        "rope.dimension_count": u32(rope.dims),
+        "rope.freq_base": f32(rope.theta),
+        "attention.sliding_window": u32(config.count("sliding_window", 0, at_least=0)),
+    }
+    if rope.long_factors is not None:
+        values["rope.scaling.attn_factor"] = f32(rope.attention_factor)
+    return {f"{ARCHITECTURE}.{key}": value for key, value in values.items()}
+
+
+def _tensors(shape: _Shape, tied: bool) -> dict[str, TensorSource]:
+    hidden, inner = shape.hidden, shape.intermediate
+    qkv_rows = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
+    tensors = {
+        "token_embd": ("model.embed_tokens", (shape.vocab, hidden)),
+        "output_norm": ("model.norm", (hidden,)),
+    }
+    if not tied:
+        tensors["output"] = ("lm_head", (shape.vocab, hidden))
+    for layer in range(shape.layers):
+        ours, theirs = f"blk.{layer}", f"model.layers.{layer}"
+        tensors |= {
+            f"{ours}.attn_norm": (f"{theirs}.input_layernorm", (hidden,)),
+            f"{ours}.attn_qkv": (f"{theirs}.self_attn.qkv_proj", (qkv_rows, hidden)),
+            f"{ours}.attn_output": (f"{theirs}.self_attn.o_proj", (hidden, hidden)),
+            f"{ours}.ffn_norm": (f"{theirs}.post_attention_layernorm", (hidden,)),
+            f"{ours}.ffn_up": (f"{theirs}.mlp.gate_up_proj", (2 * inner, hidden)),
+            f"{ours}.ffn_down": (f"{theirs}.mlp.down_proj", (hidden, inner)),
+        }
+    return {
+        f"{ours}.weight": TensorSource((f"{theirs}.weight",), size)
+        for ours, (theirs, size) in tensors.items()
+    }
+
+
+def _generated(rope: _Rope) -> dict[str, npt.NDArray[np.float32]]:
+    if rope.long_factors is None or rope.short_factors is None:
+        return {}
+    return {
+        "rope_factors_long.weight": rope.long_factors,
+        "rope_factors_short.weight": rope.short_factors,
+    }

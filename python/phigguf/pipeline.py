@@ -1,0 +1,275 @@
+"""From mapped tensors to a GGUF file in one pass, a tile of rows at a time.
+
+Memory holds one tile of one tensor; the input is mapped and the output is streamed. Everything
+that can be refused is refused before the output is created.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .errors import ImatrixError, InvalidArgument, QuantizationError, UnsupportedError
+from .io.atomic import atomic_output
+from .io.gguf_format import MetadataValue
+from .io.gguf_writer import GGUFWriter, TensorSpec
+from .io.imatrix import Imatrix
+from .plan import PlanTensor
+from .progress import progress_bar
+from .report import Report, TensorReport
+from .types import TensorType, tensor_type
+
+TILE_BYTES = 4 << 20  # of source rows: large enough to keep many threads busy on one tile
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceTensor:
+    """A tensor to be written, where it lies.
+
+    Attributes
+    ----------
+    name
+        In the file to be written.
+    shape
+        Slowest dimension first.
+    type
+        How the source stores it.
+    matrices
+        uint8 [rows, row bytes] each: one, or one per expert, each with its own row of an
+        importance matrix.
+    file, origin
+        Where it comes from, for messages.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: TensorType
+    matrices: tuple[Bytes, ...]
+    file: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides the bytes of one output file.
+
+    Attributes
+    ----------
+    source
+        The path read, for the report.
+    metadata
+        Of the output.
+    recipe
+        The recipe's name.
+    tensors, planned
+        The same tensors in the same order, as they are and as they will be.
+    imatrix
+        Importance of each column, by tensor name.
+    allow_requantize
+        Whether a quantized tensor may be quantized again.
+    """
+
+    source: str
+    metadata: Mapping[str, MetadataValue]
+    recipe: str
+    tensors: Sequence[SourceTensor]
+    planned: Sequence[PlanTensor]
+    imatrix: Imatrix | None = None
+    allow_requantize: bool = False
+
+
+def run(
+    job: Job, target: str | os.PathLike[str], *, dry_run: bool = False, progress: bool = True
+) -> Report:
+    """Write the output file, or only report what would be written.
+
+    Raises
+    ------
+    InvalidArgument
+        A tensor is already quantized and may not be quantized again, needs an importance matrix
+        and has none, or the target cannot be written to.
+    ImatrixError
+        The importance matrix does not fit a tensor.
+    UnsupportedError
+        A tensor's present type cannot be decoded.
+    QuantizationError
+        A value is NaN or infinite, or does not fit the new type.
+    OutputError
+        The output cannot be written.
+    """
+    importance = [_importance(job, *pair, dry_run) for pair in _pairs(job)]
+    if dry_run:
+        reports = tuple(_report(*pair, rmse=None) for pair in _pairs(job))
+        return Report(job.source, os.fspath(target), job.recipe, reports, seconds=None)
+    _refuse_overwriting_source(job, target)
+    started = time.perf_counter()
+    reports = _write(job, target, importance, progress)
+    seconds = time.perf_counter() - started
+    return Report(job.source, os.fspath(target), job.recipe, reports, seconds)
+
+
+def _pairs(job: Job) -> Iterator[tuple[SourceTensor, PlanTensor]]:
+    return zip(job.tensors, job.planned, strict=True)
+
+
+def _importance(
+    job: Job, tensor: SourceTensor, planned: PlanTensor, dry_run: bool
+) -> Floats | None:
+    """Check that a tensor can be converted; return its importance [matrices, cols], if any."""
+    if tensor.type == planned.type:
+        return None
+    if not tensor.type.native:
+        raise UnsupportedError(
+            "cannot be decoded", file=tensor.file, field=tensor.origin, value=tensor.type.name
+        )
+    if tensor.type.block_width > 1 and not job.allow_requantize:
+        raise InvalidArgument(
+            "is already quantized, and quantizing it again loses more; allow it or start from "
+            "the original weights",
+            file=tensor.file,
+            field=tensor.origin,
+            value=tensor.type.name,
+        )
+    importance = _weights(job.imatrix, tensor)
+    if importance is None and planned.needs_imatrix and not dry_run:
+        raise InvalidArgument(
+            f"{planned.type.name} in a {job.recipe} file needs an importance matrix",
+            file=tensor.file,
+            field=tensor.name,
+        )
+    return importance
+
+
+def _weights(imatrix: Imatrix | None, tensor: SourceTensor) -> Floats | None:
+    if imatrix is None:
+        return None
+    try:
+        return imatrix.weights(tensor.name, tensor.shape[-1], len(tensor.matrices))
+    except ImatrixError:
+        # An embedding is looked up, not multiplied: llama.cpp ignores an entry that cannot be its.
+        if tensor.name == "token_embd.weight":
+            return None
+        raise
+
+
+def _refuse_overwriting_source(job: Job, target: str | os.PathLike[str]) -> None:
+    if not os.path.exists(target):
+        return
+    for file in {tensor.file for tensor in job.tensors}:
+        if os.path.exists(file) and os.path.samefile(file, target):
+            raise InvalidArgument("the output would replace its own input", file=target)
+
+
+def _write(
+    job: Job,
+    target: str | os.PathLike[str],
+    importance: Sequence[Floats | None],
+    progress: bool,
+) -> tuple[TensorReport, ...]:
+    weights = sum(math.prod(tensor.shape) for tensor in job.tensors)
+    specs = [TensorSpec(planned.name, planned.shape, planned.type) for planned in job.planned]
+    reports = []
+    with (
+        atomic_output(target) as file,
+        progress_bar(weights, "weight", wanted=progress) as bar,
+    ):
+        writer = GGUFWriter(file, job.metadata, specs)
+        for (tensor, planned), columns in zip(_pairs(job), importance, strict=True):
+            writer.begin_tensor(tensor.name)
+            error = 0.0
+            for tile, tile_error, rows in _recoded(tensor, planned.type, columns):
+                writer.write(tile.data)
+                error += tile_error
+                bar.update(rows * tensor.shape[-1])
+            rmse = math.sqrt(error / math.prod(tensor.shape))
+            reports.append(_report(tensor, planned, rmse=rmse))
+        writer.finish()
+    return tuple(reports)
+
+
+def _recoded(
+    tensor: SourceTensor, target: TensorType, importance: Floats | None
+) -> Iterator[tuple[Bytes, float, int]]:
+    """Yield tiles of the tensor in its new type, their squared error and their rows, in order."""
+    cols = tensor.shape[-1]
+    source_row = tensor.type.row_bytes(cols)
+    tile_rows = max(1, TILE_BYTES // source_row)
+    # A quantized tensor that keeps its type is copied; decoding it shows that its scales are sane.
+    copied = tensor.type == target and target.block_width > 1
+    scratch_type = tensor_type("F32") if copied else target
+    scratch = np.empty((tile_rows, scratch_type.row_bytes(cols)), np.uint8)
+    for index, matrix in enumerate(tensor.matrices):
+        columns = None if importance is None else importance[index]
+        for start in range(0, len(matrix), tile_rows):
+            rows = matrix[start : start + tile_rows]
+            recoded = scratch[: len(rows)]
+            if copied and not target.native:
+                yield rows, 0.0, len(rows)
+                continue
+            error = _recode(tensor, rows, recoded, scratch_type, columns, first_row=start)
+            yield (rows, 0.0, len(rows)) if copied else (recoded, error, len(rows))
+
+
+def _recode(
+    tensor: SourceTensor,
+    rows: Bytes,
+    recoded: Bytes,
+    target: TensorType,
+    importance: Floats | None,
+    *,
+    first_row: int,
+) -> float:
+    cols = tensor.shape[-1]
+    names = tensor.type.name, target.name
+    try:
+        return _core.recode(rows, names[0], recoded, names[1], cols, importance)
+    except QuantizationError as error:
+        row = first_row + _first_bad_row(tensor, rows, target, importance)
+        raise QuantizationError(
+            f"cannot be stored as {target.name}: {error.problem}",
+            file=tensor.file,
+            field=f"{tensor.origin}, row {row}",
+            value=error.value,
+        ) from error
+
+
+def _first_bad_row(
+    tensor: SourceTensor, rows: Bytes, target: TensorType, importance: Floats | None
+) -> int:
+    cols = tensor.shape[-1]
+    scratch = np.empty((1, target.row_bytes(cols)), np.uint8)
+    for index in range(len(rows)):
+        row = rows[index : index + 1]
+        try:
+            _core.recode(row, tensor.type.name, scratch, target.name, cols, importance)
+        except QuantizationError:
+            return index
+    return 0
+
+
+def _report(tensor: SourceTensor, planned: PlanTensor, *, rmse: float | None) -> TensorReport:
+    rows = math.prod(planned.shape[:-1])
+    notes = []
+    if planned.wanted:
+        notes.append(f"rows do not fit {planned.wanted.name}")
+    if planned.needs_imatrix and rmse is None:
+        notes.append("needs an importance matrix")
+    return TensorReport(
+        name=planned.name,
+        shape=planned.shape,
+        source_type=tensor.type.name,
+        type=planned.type.name,
+        nbytes=rows * planned.type.row_bytes(planned.shape[-1]),
+        rmse=rmse,
+        note="; ".join(notes),
+    )
