@@ -1,0 +1,23 @@
+#include "bindings/errors.h"
+
+#include "bindings/bindings.h"
+
+namespace py = pybind11;
+
+namespace phigguf {
+
+void raise_error(const char* name, const std::string& problem, const std::string& field, const py::object& value) {
+  const py::object error_class = py::module_::import("phigguf.errors").attr(name);
+  const py::object error = error_class(problem, py::arg("field") = field, py::arg("value") = value);
+  PyErr_SetObject(error_class.ptr(), error.ptr());
+  throw py::error_already_set();
+}
+
+void install_interrupt_check() {
+  set_interrupt_check([] {
+    const py::gil_scoped_acquire acquire;
+    return PyErr_CheckSignals() != 0;
+  });
+}
+
+}  // namespace phigguf

@@ -1,0 +1,30 @@
+// Raising the classes of phigguf/errors.py from native code.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+namespace phigguf {
+
+// Raises phigguf.errors.<name>(problem, field=field, value=value).
+[[noreturn]] void raise_error(const char* name, const std::string& problem, const std::string& field,
+                              const pybind11::object& value);
+
+// Runs native work with the GIL released; Ctrl-C stops it and raises KeyboardInterrupt.
+template <class Work>
+auto without_gil(const Work& work);
+
+}  // namespace phigguf
+
+#include "base/thread_pool.h"
+
+template <class Work>
+auto phigguf::without_gil(const Work& work) {
+  try {
+    const pybind11::gil_scoped_release release;
+    return work();
+  } catch (const Interrupted&) {
+    throw pybind11::error_already_set();  // set by the check that interrupted the work
+  }
+}

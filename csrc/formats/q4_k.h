@@ -1,0 +1,30 @@
+// Q4_K: 256 weights in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum; 4-bit codes.
+#pragma once
+
+#include "formats/format.h"
+#include "kernels/quantize_scale_min.h"
+
+PHIGGUF_BEGIN_ISA
+
+struct Q4_K {
+  using Block = BlockQ4_K;
+  static constexpr int kWidth = 256, kSubWidth = 32, kZeroPoint = 0;
+  static constexpr Min kMin = Min::kSubtracted;
+  using Quantizer = ScaleMinQuantizer<Q4_K, 15, 63>;
+  static constexpr ScaleMinSearch kSearch{-1.0f, 0.1f, 20};
+
+  static void unpack(const Block& block, Fields<Q4_K>& fields) {
+    fields.scale = block.scale;
+    fields.min = block.min;
+    unpack_6bit_pairs(block.sub_scales, fields.sub_scale, fields.sub_min);
+    unpack_nibble_runs(block.low, fields.code);
+  }
+  static void pack(const Fields<Q4_K>& fields, Block& block) {
+    block.scale = fields.scale;
+    block.min = fields.min;
+    pack_6bit_pairs(fields.sub_scale, fields.sub_min, block.sub_scales);
+    pack_nibble_runs(fields.code, block.low);
+  }
+};
+
+PHIGGUF_END_ISA

@@ -1,0 +1,179 @@
+// Rows of floats to rows of blocks: the loop that feeds a format's quantizer kLanes blocks at a time.
+//
+// Lanes are consecutive blocks, across row ends where need be; a last, partial group repeats its last block. Blocks
+// do not depend on one another, so neither that nor the split of rows over threads shows in the bytes.
+#pragma once
+
+#include "kernels/kernel_table.h"
+#include "kernels/tile.h"
+
+PHIGGUF_BEGIN_ISA
+
+inline bool all_finite(const f32v* x, int n) {
+  const f32v largest = set(0x1.fffffep+127f);
+  maskv finite = abs(x[0]) <= largest;
+  for (int i = 1; i < n; ++i) finite = finite & (abs(x[i]) <= largest);
+  return !any(~finite);
+}
+
+inline bool is_finite_f16(uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; }
+
+// The mean over a row of x^2, summed from left to right as ggml does, for kLanes rows at once.
+template <class Element>
+inline f32v row_mean_squares(const Element* const (&rows)[kLanes], size_t cols) {
+  f32v sum = set(0.0f);
+  for (size_t i = 0; i < cols; i += kLanes) {
+    const Element* column[kLanes];
+    for (int l = 0; l < kLanes; ++l) column[l] = rows[l] + i;
+    f32v x[kLanes];
+    load_columns<kLanes>(column, x);
+    for (int l = 0; l < kLanes; ++l) sum = sum + x[l] * x[l];
+  }
+  return sum / set(static_cast<float>(cols));
+}
+
+// Encodes at most kLanes rows, so that the lanes of one row_mean_squares cover them.
+template <class Format, class Element>
+struct RowGroupEncoder {
+  const Element* source;
+  size_t rows, cols;
+  const float* importance;
+  typename Format::Block* blocks;
+
+  size_t blocks_per_row() const { return cols / Format::kWidth; }
+
+  EncodeStatus run() const {
+    float mean_squares[kLanes];
+    if (Format::Quantizer::kNeedsRowMeanSquare && importance) {
+      const Element* row[kLanes];
+      for (size_t l = 0; l < kLanes; ++l) row[l] = source + (l < rows ? l : rows - 1) * cols;
+      store(mean_squares, row_mean_squares(row, cols));
+    }
+    const size_t total = rows * blocks_per_row();
+    for (size_t first = 0; first < total; first += kLanes) {
+      const size_t count = total - first < kLanes ? total - first : kLanes;
+      const EncodeStatus status = run_tile(first, count, mean_squares);
+      if (status.problem != Problem::kNone) return status;
+    }
+    return {Problem::kNone, 0};
+  }
+
+ private:
+  EncodeStatus run_tile(size_t first, size_t count, const float* mean_squares) const {
+    const Element* lane[kLanes];
+    const float* lane_importance[kLanes];
+    float lane_mean_square[kLanes];
+    for (size_t l = 0; l < kLanes; ++l) {
+      const size_t block = first + (l < count ? l : count - 1);
+      const size_t row = block / blocks_per_row();
+      const size_t col = block % blocks_per_row() * Format::kWidth;
+      lane[l] = source + row * cols + col;
+      lane_importance[l] = importance ? importance + col : nullptr;
+      lane_mean_square[l] = importance && Format::Quantizer::kNeedsRowMeanSquare ? mean_squares[row] : 0.0f;
+    }
+
+    Tile<Format> tile;
+    LaneFields<Format> found;
+    load_columns<Format::kWidth>(lane, tile.x);
+    if (!all_finite(tile.x, Format::kWidth)) return {Problem::kNotFinite, first / blocks_per_row()};
+    found.min = set(0);
+    if (importance) {
+      load_columns<Format::kWidth>(lane_importance, tile.importance);
+      tile.row_mean_square = load(lane_mean_square);
+      Format::Quantizer::weighted(tile, found);
+    } else {
+      Format::Quantizer::plain(tile, found);
+    }
+    return store_tile(first, count, found);
+  }
+
+  EncodeStatus store_tile(size_t first, size_t count, const LaneFields<Format>& found) const {
+    for (size_t l = 0; l < count; ++l) {
+      Fields<Format> fields;
+      extract_lane(found, static_cast<int>(l), fields);
+      if (!is_finite_f16(fields.scale) || !is_finite_f16(fields.min)) {
+        return {Problem::kScaleOverflow, (first + l) / blocks_per_row()};
+      }
+      Format::pack(fields, blocks[first + l]);
+    }
+    return {Problem::kNone, 0};
+  }
+};
+
+template <class Format, class Element>
+inline EncodeStatus encode_rows_from(const EncodeJob& job) {
+  const auto* source = static_cast<const Element*>(job.source);
+  auto* blocks = reinterpret_cast<typename Format::Block*>(job.blocks);
+  for (size_t row = 0; row < job.rows; row += kLanes) {
+    const size_t rows = job.rows - row < kLanes ? job.rows - row : kLanes;
+    const RowGroupEncoder<Format, Element> group{source + row * job.cols, rows, job.cols, job.importance,
+                                                 blocks + row * (job.cols / Format::kWidth)};
+    const EncodeStatus status = group.run();
+    if (status.problem != Problem::kNone) return {status.problem, row + status.row};
+  }
+  return {Problem::kNone, 0};
+}
+
+template <class Format>
+inline EncodeStatus encode_rows(const EncodeJob& job) {
+  switch (job.source_type) {
+    case Type::F16: return encode_rows_from<Format, float16>(job);
+    case Type::BF16: return encode_rows_from<Format, bfloat16>(job);
+    default: return encode_rows_from<Format, float>(job);
+  }
+}
+
+// Float types -----------------------------------------------------------------------------------------------------
+
+inline i32v to_bf16(f32v x) {
+  const i32v bits = as_bits(x);
+  return (bits + set(0x7fff) + ((bits >> 16) & set(1))) >> 16;
+}
+
+inline void store_as(float* out, f32v x) { store(out, x); }
+inline void store_as(float16* out, f32v x) { store_u16(&out->bits, to_f16(x)); }
+inline void store_as(bfloat16* out, f32v x) { store_u16(&out->bits, to_bf16(x)); }
+
+// Every target but float16 holds what bfloat16 holds; past these bounds rounding would give infinity.
+inline float largest_encodable(float) { return 0x1.fffffep+127f; }
+inline float largest_encodable(float16) { return 0x1.ffdffep+15f; }
+inline float largest_encodable(bfloat16) { return 0x1.fefffep+127f; }
+
+template <class Target, class Element>
+inline EncodeStatus encode_floats_from(const EncodeJob& job) {
+  const auto* source = static_cast<const Element*>(job.source);
+  auto* target = reinterpret_cast<Target*>(job.blocks);
+  const size_t total = job.rows * job.cols;
+  const f32v largest_float = set(largest_encodable(0.0f)), largest = set(largest_encodable(Target{}));
+  const auto encode = [&](const Element* from, Target* to) {
+    const f32v x = load(from);
+    store_as(to, x);
+    if (any(~(abs(x) <= largest_float))) return Problem::kNotFinite;
+    return any(abs(x) > largest) ? Problem::kScaleOverflow : Problem::kNone;
+  };
+  size_t i = 0;
+  for (; i + kLanes <= total; i += kLanes) {
+    const Problem problem = encode(source + i, target + i);
+    if (problem != Problem::kNone) return {problem, i / job.cols};
+  }
+  if (i < total) {
+    Element padded[kLanes] = {};
+    Target encoded[kLanes];
+    std::memcpy(padded, source + i, (total - i) * sizeof(Element));
+    const Problem problem = encode(padded, encoded);
+    if (problem != Problem::kNone) return {problem, i / job.cols};
+    std::memcpy(target + i, encoded, (total - i) * sizeof(Target));
+  }
+  return {Problem::kNone, 0};
+}
+
+template <class Target>
+inline EncodeStatus encode_floats(const EncodeJob& job) {
+  switch (job.source_type) {
+    case Type::F16: return encode_floats_from<Target, float16>(job);
+    case Type::BF16: return encode_floats_from<Target, bfloat16>(job);
+    default: return encode_floats_from<Target, float>(job);
+  }
+}
+
+PHIGGUF_END_ISA

@@ -1,0 +1,98 @@
+// The 256-wide formats with minimums: Q2_K, Q4_K, Q5_K.
+//
+// Each sub-block is searched for a scale and a minimum; these are quantized against the super-block's two float16
+// scales; then every weight is rounded again with the scales as they will be read.
+#pragma once
+
+#include "kernels/search.h"
+#include "kernels/tile.h"
+
+PHIGGUF_BEGIN_ISA
+
+template <class Format, int kMaxCode, int kMaxSub>
+struct ScaleMinQuantizer {
+  static constexpr bool kNeedsRowMeanSquare = false;
+  static constexpr int kSub = Format::kSubWidth, kSubBlocks = Format::kWidth / kSub;
+  // Q2_K alone weighs by |x| and minimizes the absolute error, and has no factor 2 in its mean square.
+  static constexpr bool kTwoBit = kMaxCode == 3;
+
+  static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
+    ScaleMin found[kSubBlocks];
+    f32v highest_scale = set(0.0f), highest_min = set(0.0f);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const f32v* x = tile.x + kSub * j;
+      f32v w[kSub];
+      weigh_by_magnitude(x, w);
+      found[j] = search_scale_min<kSub, kMaxCode, kTwoBit>(x, w, Format::kSearch);
+      highest_scale = max(found[j].scale, highest_scale);
+      highest_min = max(found[j].min, highest_min);
+    }
+    const f32v levels = set(static_cast<float>(kMaxSub));
+    const auto inverse = [&](f32v highest) {
+      return select(highest > set(0.0f), levels / highest, set(0.0f));
+    };
+    const f32v inverse_scale = inverse(highest_scale), inverse_min = inverse(highest_min);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      out.sub_scale[j] = min(set(kMaxSub), low_byte(nearest_int(inverse_scale * found[j].scale)));
+      out.sub_min[j] = min(set(kMaxSub), low_byte(nearest_int(inverse_min * found[j].min)));
+    }
+    out.scale = to_f16(highest_scale / levels);
+    out.min = to_f16(highest_min / levels);
+    round_again(tile, found, out);
+  }
+
+  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
+    constexpr ScaleMinSearch kSearch{-0.9f, 0.05f, 36};
+    ScaleMin found[kSubBlocks];
+    f32v scales[kSubBlocks], mins[kSubBlocks], sub_weight[kSubBlocks];
+    const f32v mean_square = block_mean_square(tile);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const f32v* x = tile.x + kSub * j;
+      f32v w[kSub];
+      sub_weight[j] = set(0.0f);
+      for (int i = 0; i < kSub; ++i) {
+        w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
+        sub_weight[j] = sub_weight[j] + w[i];
+      }
+      found[j] = search_scale_min<kSub, kMaxCode, false>(x, w, kSearch);
+      scales[j] = found[j].scale;
+      mins[j] = found[j].min;
+    }
+    out.scale = to_f16(search_positive_scale<kSubBlocks, kMaxSub>(scales, sub_weight, out.sub_scale));
+    out.min = to_f16(search_positive_scale<kSubBlocks, kMaxSub>(mins, sub_weight, out.sub_min));
+    round_again(tile, found, out);
+  }
+
+ private:
+  static void weigh_by_magnitude(const f32v* x, f32v* w) {
+    f32v base = set(0.0f);
+    if (!kTwoBit) {
+      for (int i = 0; i < kSub; ++i) base = base + square(x[i]);
+      base = sqrt(base / set(static_cast<float>(kSub)));
+    }
+    for (int i = 0; i < kSub; ++i) w[i] = base + abs(x[i]);
+  }
+
+  static f32v block_mean_square(const Tile<Format>& tile) {
+    f32v sum = set(0.0f);
+    for (const f32v& x : tile.x) sum = sum + square(x);
+    return (kTwoBit ? sum : set(2.0f) * sum) / set(static_cast<float>(Format::kWidth));
+  }
+
+  // A sub-block whose scale rounded to zero keeps the codes of its search.
+  static void round_again(const Tile<Format>& tile, const ScaleMin* found, LaneFields<Format>& out) {
+    const f32v block_scale = from_f16(out.scale), block_min = from_f16(out.min);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const f32v scale = block_scale * to_f32(out.sub_scale[j]);
+      const f32v lowest = block_min * to_f32(out.sub_min[j]);
+      const maskv kept = scale == set(0.0f);
+      for (int i = kSub * j; i < kSub * (j + 1); ++i) {
+        i32v code = nearest_int((tile.x[i] + lowest) / scale, 0, kMaxCode);
+        if (any(kept)) code = select(kept, found[j].code(tile.x[i], kMaxCode), code);
+        store_u8(out.code[i], code);
+      }
+    }
+  }
+};
+
+PHIGGUF_END_ISA

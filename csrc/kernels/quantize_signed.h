@@ -1,0 +1,121 @@
+// The 256-wide formats with signed scales and no minimums: Q3_K and Q6_K.
+//
+// Each sub-block is searched for a signed scale; the scales are quantized against the super-block's float16 scale;
+// then every weight is rounded again with the scales as they will be read.
+#pragma once
+
+#include "kernels/search.h"
+#include "kernels/tile.h"
+
+PHIGGUF_BEGIN_ISA
+
+template <class Format, int kHalf>
+struct SignedSubBlocks {
+  static constexpr int kSub = Format::kSubWidth, kSubBlocks = Format::kWidth / kSub;
+
+  // A sub-block whose scale is zero keeps the codes of its search, which `kept_code(j, i)` gives.
+  template <class KeptCode>
+  static void round_again(const Tile<Format>& tile, const KeptCode& kept_code, LaneFields<Format>& out) {
+    const f32v block_scale = from_f16(out.scale);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const f32v scale = block_scale * to_f32(out.sub_scale[j]);
+      const maskv kept = scale == set(0.0f);
+      for (int i = kSub * j; i < kSub * (j + 1); ++i) {
+        i32v code = nearest_int(tile.x[i] / scale, -kHalf, kHalf - 1) + set(kHalf);
+        if (any(kept)) code = select(kept, kept_code(j, i), code);
+        store_u8(out.code[i], code);
+      }
+    }
+  }
+};
+
+template <class Format>
+struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
+  using Base = SignedSubBlocks<Format, 4>;
+  using Base::kSub, Base::kSubBlocks;
+  static constexpr bool kNeedsRowMeanSquare = false;
+  static constexpr int kHalfSub = 32;
+
+  static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
+    f32v scales[kSubBlocks], codes[Format::kWidth];
+    for (int j = 0; j < kSubBlocks; ++j) {
+      scales[j] = descend_signed_scale<kSub, 4>(tile.x + kSub * j, codes + kSub * j);
+    }
+    const f32v largest = extreme<kSubBlocks>(scales).value;
+    const maskv empty = largest == set(0.0f);
+    const f32v inverse = set(static_cast<float>(-kHalfSub)) / largest;
+    out.scale = select(empty, set(0), to_f16(set(1.0f) / inverse));
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const i32v rounded = signed_low_byte(nearest_int(inverse * scales[j]));
+      const i32v sub_scale = max(min(rounded, set(kHalfSub - 1)), set(-kHalfSub));
+      out.sub_scale[j] = select(empty, set(-kHalfSub), sub_scale);
+    }
+    Base::round_again(tile, [&](int, int i) { return truncate(codes[i]); }, out);
+  }
+
+  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
+    f32v sum = set(0.0f);
+    for (const f32v& x : tile.x) sum = sum + square(x);
+    const f32v mean_square = set(2.0f) * sum / set(static_cast<float>(Format::kWidth));
+
+    SignedScale found[kSubBlocks];
+    f32v scales[kSubBlocks], sub_weight[kSubBlocks];
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const f32v* x = tile.x + kSub * j;
+      f32v w[kSub];
+      sub_weight[j] = set(0.0f);
+      for (int i = 0; i < kSub; ++i) {
+        w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
+        sub_weight[j] = sub_weight[j] + w[i];
+      }
+      found[j] = search_signed_scale<kSub, 4>(x, w);
+      scales[j] = found[j].scale;
+    }
+    const SignedScale block = search_signed_scale<kSubBlocks, kHalfSub>(scales, sub_weight);
+    out.scale = to_f16(block.scale);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      out.sub_scale[j] = block.template biased_code<kHalfSub>(scales[j]) - set(kHalfSub);
+    }
+    Base::round_again(tile, [&](int j, int i) { return found[j].template biased_code<4>(tile.x[i]); }, out);
+  }
+};
+
+template <class Format>
+struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
+  using Base = SignedSubBlocks<Format, 32>;
+  using Base::kSub, Base::kSubBlocks;
+  static constexpr bool kNeedsRowMeanSquare = false;
+
+  static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
+    f32v squares[Format::kWidth];
+    for (int i = 0; i < Format::kWidth; ++i) squares[i] = square(tile.x[i]);
+    run(tile, squares, out);
+  }
+
+  // ggml weighs by the importance alone here.
+  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) { run(tile, tile.importance, out); }
+
+ private:
+  static void run(const Tile<Format>& tile, const f32v* w, LaneFields<Format>& out) {
+    SignedScale found[kSubBlocks];
+    f32v scales[kSubBlocks];
+    for (int j = 0; j < kSubBlocks; ++j) {
+      found[j] = search_signed_scale<kSub, 32>(tile.x + kSub * j, w + kSub * j);
+      scales[j] = found[j].scale;
+    }
+    const Extreme largest = extreme<kSubBlocks>(scales);
+    const maskv empty = largest.magnitude < set(kZeroGroup);
+    const f32v inverse = set(-128.0f) / largest.value;
+    out.scale = select(empty, set(0), to_f16(set(1.0f) / inverse));
+    for (int j = 0; j < kSubBlocks; ++j) {
+      const i32v rounded = signed_low_byte(min(set(127), nearest_int(inverse * scales[j])));
+      out.sub_scale[j] = select(empty, set(0), rounded);
+    }
+    const auto kept_code = [&](int j, int i) {
+      return select(empty, set(0), found[j].template biased_code<32>(tile.x[i]));
+    };
+    Base::round_again(tile, kept_code, out);
+  }
+};
+
+PHIGGUF_END_ISA

@@ -1,0 +1,33 @@
+// Compiled once per ISA: every kernel, instantiated for every tensor type, in one table.
+#include "formats/all_formats.h"
+#include "kernels/decode.h"
+#include "kernels/encode.h"
+#include "kernels/kernel_table.h"
+
+namespace phigguf {
+namespace PHIGGUF_ISA {
+
+const KernelTable& kernel_table() {
+  static constexpr KernelTable kTable = {
+      PHIGGUF_ISA_NAME,
+      {
+#define PHIGGUF_FLOAT_ENTRY(name, id, element) encode_floats<element>,
+#define PHIGGUF_BLOCK_ENTRY(name, id, width) encode_rows<name>,
+          PHIGGUF_FLOAT_TYPES(PHIGGUF_FLOAT_ENTRY) PHIGGUF_BLOCK_TYPES(PHIGGUF_BLOCK_ENTRY)
+#undef PHIGGUF_FLOAT_ENTRY
+#undef PHIGGUF_BLOCK_ENTRY
+      },
+      {
+#define PHIGGUF_FLOAT_ENTRY(name, id, element) decode_floats<element>,
+#define PHIGGUF_BLOCK_ENTRY(name, id, width) decode_blocks<name>,
+          PHIGGUF_FLOAT_TYPES(PHIGGUF_FLOAT_ENTRY) PHIGGUF_BLOCK_TYPES(PHIGGUF_BLOCK_ENTRY)
+#undef PHIGGUF_FLOAT_ENTRY
+#undef PHIGGUF_BLOCK_ENTRY
+      },
+      squared_error,
+  };
+  return kTable;
+}
+
+}  // namespace PHIGGUF_ISA
+}  // namespace phigguf

@@ -1,0 +1,121 @@
+#include "ops/recode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "dispatch/dispatch.h"
+
+namespace phigguf {
+namespace {
+
+// Rows per share: enough weights to hide the cost of handing out work, few enough to answer Ctrl-C soon.
+size_t rows_per_share(size_t cols) {
+  constexpr size_t kWeights = 1 << 16, kMostLanes = 16;
+  const size_t rows = std::max<size_t>(1, kWeights / std::max<size_t>(1, cols));
+  return (rows + kMostLanes - 1) / kMostLanes * kMostLanes;
+}
+
+class Share {
+ public:
+  Share(const RecodeJob& job, const KernelTable& kernels, size_t first, size_t rows)
+      : job_(job), kernels_(kernels), first_(first), rows_(rows) {}
+
+  EncodeStatus run(double* row_errors) {
+    EncodeStatus status = encode();
+    if (status.problem != Problem::kNone) {
+      status.row += first_;
+    } else if (job_.measure_error) {
+      measure(row_errors);
+    }
+    return status;
+  }
+
+ private:
+  const uint8_t* source_row(size_t row) const {
+    return job_.source + (first_ + row) * info(job_.source_type).row_bytes(job_.cols);
+  }
+  uint8_t* target_row(size_t row) const {
+    return job_.target + (first_ + row) * info(job_.target_type).row_bytes(job_.cols);
+  }
+  void decode(Type type, const uint8_t* bytes, size_t rows, float* out) const {
+    const size_t blocks = rows * (job_.cols / static_cast<size_t>(info(type).block_width));
+    kernels_.decode[static_cast<int>(type)](bytes, blocks, out);
+  }
+
+  EncodeStatus encode() {
+    const EncodeRows encode_rows = kernels_.encode[static_cast<int>(job_.target_type)];
+    EncodeJob encode_job{source_row(0), job_.source_type, rows_, job_.cols, job_.importance, target_row(0)};
+    if (!is_float_type(job_.source_type)) {
+      floats_.resize(rows_ * job_.cols);
+      decode(job_.source_type, source_row(0), rows_, floats_.data());
+      encode_job.source = floats_.data();
+      encode_job.source_type = Type::F32;
+    }
+    return encode_rows(encode_job);
+  }
+
+  void measure(double* row_errors) {
+    std::vector<float> before(job_.cols), after(job_.cols);
+    for (size_t row = 0; row < rows_; ++row) {
+      decode(job_.source_type, source_row(row), 1, before.data());
+      decode(job_.target_type, target_row(row), 1, after.data());
+      row_errors[first_ + row] = kernels_.squared_error(before.data(), after.data(), job_.cols);
+    }
+  }
+
+  const RecodeJob& job_;
+  const KernelTable& kernels_;
+  size_t first_, rows_;
+  std::vector<float> floats_;
+};
+
+// A kernel names the row, or an earlier one of the same group of blocks; find the value itself.
+void locate(const RecodeJob& job, RecodeResult& result) {
+  std::vector<float> values(job.cols);
+  const TypeInfo& type = info(job.source_type);
+  const float limit = job.target_type == Type::F16 ? 65520.0f : INFINITY;
+  const float largest = result.problem == Problem::kNotFinite ? INFINITY : limit;
+  for (size_t row = result.row; row < job.rows; ++row) {
+    const size_t blocks = job.cols / static_cast<size_t>(type.block_width);
+    kernels().decode[static_cast<int>(job.source_type)](job.source + row * type.row_bytes(job.cols), blocks,
+                                                        values.data());
+    for (size_t col = 0; col < job.cols; ++col) {
+      if (std::abs(values[col]) < largest) continue;
+      result.row = row;
+      result.col = col;
+      result.value = values[col];
+      return;
+    }
+    if (result.problem == Problem::kScaleOverflow && job.target_type != Type::F16) return;
+  }
+}
+
+}  // namespace
+
+RecodeResult recode(const RecodeJob& job) {
+  RecodeResult result{Problem::kNone, 0, 0, 0.0f, 0.0};
+  if (job.rows == 0 || job.cols == 0) return result;
+  const KernelTable& table = kernels();
+  const size_t step = rows_per_share(job.cols);
+  const size_t shares = (job.rows + step - 1) / step;
+  std::vector<EncodeStatus> status(shares);
+  std::vector<double> row_errors(job.measure_error ? job.rows : 0);
+  parallel_for(shares, job.threads, [&](size_t i) {
+    const size_t first = i * step;
+    status[i] = Share(job, table, first, std::min(step, job.rows - first)).run(row_errors.data());
+  });
+
+  for (const EncodeStatus& s : status) {
+    if (s.problem == Problem::kNone) continue;
+    result.problem = s.problem;
+    result.row = s.row;
+    locate(job, result);
+    return result;
+  }
+  for (const double error : row_errors) result.squared_error += error;
+  return result;
+}
+
+}  // namespace phigguf

@@ -1,0 +1,85 @@
+// One lane in plain C++: the meaning of every operation, and the path for CPUs without a better one.
+#pragma once
+
+PHIGGUF_BEGIN_ISA
+
+constexpr int kLanes = 1;
+
+struct f32v {
+  float v;
+};
+struct i32v {
+  int32_t v;
+};
+struct maskv {
+  bool v;
+};
+
+inline f32v set(float x) { return {x}; }
+inline i32v set(int32_t x) { return {x}; }
+
+inline f32v load(const float* p) { return {*p}; }
+inline f32v load(const float16* p) { return {to_float(*p)}; }
+inline f32v load(const bfloat16* p) { return {to_float(*p)}; }
+inline i32v load(const int32_t* p) { return {*p}; }
+inline void store(float* p, f32v a) { *p = a.v; }
+inline void store(int32_t* p, i32v a) { *p = a.v; }
+inline void store_u8(uint8_t* p, i32v a) { *p = static_cast<uint8_t>(a.v); }
+inline void store_u16(uint16_t* p, i32v a) { *p = static_cast<uint16_t>(a.v); }
+
+inline f32v operator+(f32v a, f32v b) { return {a.v + b.v}; }
+inline f32v operator-(f32v a, f32v b) { return {a.v - b.v}; }
+inline f32v operator*(f32v a, f32v b) { return {a.v * b.v}; }
+inline f32v operator/(f32v a, f32v b) { return {a.v / b.v}; }
+inline f32v neg(f32v a) { return {-a.v}; }
+inline f32v abs(f32v a) { return {bits_float(float_bits(a.v) & 0x7fffffffu)}; }
+inline f32v sqrt(f32v a) { return {__builtin_sqrtf(a.v)}; }
+inline f32v fma(f32v a, f32v b, f32v c) { return {__builtin_fmaf(a.v, b.v, c.v)}; }
+inline f32v min(f32v a, f32v b) { return {a.v < b.v ? a.v : b.v}; }
+inline f32v max(f32v a, f32v b) { return {a.v > b.v ? a.v : b.v}; }
+
+inline i32v operator+(i32v a, i32v b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) + static_cast<uint32_t>(b.v))};
+}
+inline i32v operator-(i32v a, i32v b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) - static_cast<uint32_t>(b.v))};
+}
+inline i32v operator*(i32v a, i32v b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) * static_cast<uint32_t>(b.v))};
+}
+inline i32v operator&(i32v a, i32v b) { return {a.v & b.v}; }
+inline i32v operator|(i32v a, i32v b) { return {a.v | b.v}; }
+inline i32v operator<<(i32v a, int n) { return {static_cast<int32_t>(static_cast<uint32_t>(a.v) << n)}; }
+inline i32v operator>>(i32v a, int n) { return {a.v >> n}; }
+inline i32v min(i32v a, i32v b) { return {a.v < b.v ? a.v : b.v}; }
+inline i32v max(i32v a, i32v b) { return {a.v > b.v ? a.v : b.v}; }
+
+inline maskv operator<(f32v a, f32v b) { return {a.v < b.v}; }
+inline maskv operator<=(f32v a, f32v b) { return {a.v <= b.v}; }
+inline maskv operator>(f32v a, f32v b) { return {a.v > b.v}; }
+inline maskv operator>=(f32v a, f32v b) { return {a.v >= b.v}; }
+inline maskv operator==(f32v a, f32v b) { return {a.v == b.v}; }
+inline maskv operator!=(f32v a, f32v b) { return {a.v != b.v}; }
+inline maskv operator==(i32v a, i32v b) { return {a.v == b.v}; }
+inline maskv operator!=(i32v a, i32v b) { return {a.v != b.v}; }
+inline maskv operator>(i32v a, i32v b) { return {a.v > b.v}; }
+inline maskv operator&(maskv a, maskv b) { return {a.v && b.v}; }
+inline maskv operator|(maskv a, maskv b) { return {a.v || b.v}; }
+inline maskv operator~(maskv a) { return {!a.v}; }
+inline bool any(maskv m) { return m.v; }
+inline f32v select(maskv m, f32v yes, f32v no) { return m.v ? yes : no; }
+inline i32v select(maskv m, i32v yes, i32v no) { return m.v ? yes : no; }
+
+inline f32v to_f32(i32v a) { return {static_cast<float>(a.v)}; }
+inline i32v truncate(f32v a) {
+  const bool in_range = a.v >= -0x1p31f && a.v < 0x1p31f;
+  return {in_range ? static_cast<int32_t>(a.v) : INT32_MIN};
+}
+inline i32v as_bits(f32v a) { return {static_cast<int32_t>(float_bits(a.v))}; }
+inline f32v as_floats(i32v a) { return {bits_float(static_cast<uint32_t>(a.v))}; }
+inline i32v to_f16(f32v a) { return {to_float16(a.v).bits}; }
+inline f32v from_f16(i32v a) { return {to_float(float16{static_cast<uint16_t>(a.v)})}; }
+
+inline void transpose(f32v (&)[kLanes]) {}
+
+PHIGGUF_END_ISA

@@ -1,0 +1,53 @@
+// The contract that every ISA fulfils, and the only place that chooses between them.
+//
+// `variant.cpp` is compiled once per ISA, with PHIGGUF_ISA naming it. Everything an ISA file defines lives in
+// `phigguf::<isa>` and in an unnamed namespace inside it, so that nothing compiled for one CPU can be linked into
+// code that runs on another.
+//
+// A vector has `kLanes` lanes of 32 bits. Each operation below acts lane by lane and rounds as IEEE 754 float32, to
+// nearest even, without fusing; `fma` alone rounds once. Where C leaves a result open, the contract is x86's:
+//
+//   type              f32v, i32v, maskv
+//   memory            load(const float* | const float16* | const bfloat16*), load(const int32_t*), store(p, v),
+//                     store_u8(uint8_t*, i32v), store_u16(uint16_t*, i32v)   the low bits of each lane
+//   arithmetic        + - * / on f32v, + - * & | << >> on i32v, neg, abs, sqrt, fma(a, b, c) = a * b + c
+//   min(a, b)         a < b ? a : b        (so b where either is NaN)
+//   max(a, b)         a > b ? a : b
+//   comparison        < <= > >= == != -> maskv, ordered (NaN compares false, except !=)
+//   masks             & | ~, any(m), select(m, yes, no)
+//   conversion        to_f32(i32v); truncate(f32v) -> i32v, INT32_MIN when out of range or NaN;
+//                     as_bits(f32v) -> i32v, as_floats(i32v) -> f32v;
+//                     to_f16(f32v) -> i32v holding float16 bits; from_f16(i32v) -> f32v
+//   transpose(m)      an f32v[kLanes] square, in place
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/half.h"
+
+#define PHIGGUF_BEGIN_ISA      \
+  namespace phigguf {          \
+  namespace PHIGGUF_ISA {      \
+  namespace {
+#define PHIGGUF_END_ISA \
+  }                     \
+  }                     \
+  }
+
+#if defined(PHIGGUF_SIMD_scalar)
+#include "simd/scalar.h"
+#elif defined(PHIGGUF_SIMD_avx2)
+#include "simd/avx2.h"
+#elif defined(PHIGGUF_SIMD_avxvnni)
+#include "simd/avxvnni.h"
+#elif defined(PHIGGUF_SIMD_avx512vnni)
+#include "simd/avx512vnni.h"
+#elif defined(PHIGGUF_SIMD_neon_dotprod)
+#include "simd/neon_dotprod.h"
+#elif defined(PHIGGUF_SIMD_neon_i8mm)
+#include "simd/neon_i8mm.h"
+#else
+#error "compile through cmake/isa_variants.cmake, which names the ISA"
+#endif
