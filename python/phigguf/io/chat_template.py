@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def read_chat_templates(directory: Path, tokenizer_config: dict[str, Any]) -> di
 
 def _jinja_files(directory: Path) -> dict[str, str]:
     default = directory / "chat_template.jinja"
-    files = {DEFAULT: default} if default.exists() else {}
+    files = {DEFAULT: default} if os.path.lexists(default) else {}
     for file in sorted((directory / "additional_chat_templates").glob("*.jinja")):
         files.setdefault(file.stem, file)
     return {name: read_text(file) for name, file in files.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -73,8 +74,8 @@ def open_checkpoint(directory: str | PathLike[str]) -> Checkpoint:
         The weights are already quantized, or are saved in pickle files only.
     """
     path = Path(directory)
-    if not path.is_dir():
-        problem = "is not a directory" if path.exists() else "no such checkpoint directory"
+    if not os.path.isdir(path):
+        problem = "is not a directory" if os.path.lexists(path) else "no such checkpoint directory"
         raise FileMissing(problem, file=path)
     config_path = path / "config.json"
     config = read_json_object(config_path)
@@ -111,13 +112,13 @@ def _architecture(config: dict[str, Any], config_path: Path) -> str:
 
 def _open_weights(path: Path) -> dict[str, SafeTensor]:
     single, index = path / SINGLE_FILE, path / INDEX_FILE
-    if single.exists() and index.exists():
+    if os.path.lexists(single) and os.path.lexists(index):
         raise CheckpointError(
             f"holds both {SINGLE_FILE} and {INDEX_FILE}; remove the stale one", file=path
         )
-    if index.exists():
+    if os.path.lexists(index):
         return _open_shards(index)
-    if single.exists():
+    if os.path.lexists(single):
         return SafetensorsFile(single).tensors
     raise _weights_missing(path)
 

@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FileMissing, GGUFError, ImatrixError
+from ..errors import GGUFError, ImatrixError
+from .files import map_file, regular_file_size
 from .gguf import GGUFFile, TensorInfo, read_gguf
 from .gguf_format import MAGIC
 
 Floats = npt.NDArray[np.float32]
-
-MAX_DAT_BYTES = 4 << 30
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 
@@ -84,14 +83,9 @@ def read_imatrix(path: str | PathLike[str]) -> Imatrix:
         infinite or not a number.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileMissing("no such file", file=path)
-    try:
-        with path.open("rb") as file:
-            is_gguf = file.read(len(MAGIC)) == MAGIC
-    except OSError as error:
-        raise FileMissing(f"cannot be read: {error.strerror}", file=path) from error
-    return _read_gguf(path) if is_gguf else _DatReader(path).read()
+    contents = map_file(path) if regular_file_size(path) else np.zeros(0, dtype=np.uint8)
+    is_gguf = contents[: len(MAGIC)].tobytes() == MAGIC
+    return _read_gguf(path) if is_gguf else _DatReader(path, contents).read()
 
 
 def _check_values(values: Floats, path: Path, name: str) -> Floats:
@@ -178,15 +172,10 @@ def _floats(file: GGUFFile, tensor: str) -> Floats:
 class _DatReader:
     """int32 count, then per entry: name, calls, values; then perhaps the chunks and the text."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, contents: npt.NDArray[np.uint8]) -> None:
         self._path = path
+        self._data = contents
         self._position = 0
-        try:
-            if path.stat().st_size > MAX_DAT_BYTES:
-                raise ImatrixError(f"is larger than {MAX_DAT_BYTES} bytes", file=path)
-            self._data = path.read_bytes()
-        except OSError as error:
-            raise FileMissing(f"cannot be read: {error.strerror}", file=path) from error
 
     def read(self) -> Imatrix:
         n_entries = self._int("number of entries", least=1)
@@ -206,19 +195,19 @@ class _DatReader:
     def _mean(self, name: str) -> Floats:
         calls = self._int(f"{name}: number of calls")
         n_values = self._int(f"{name}: number of values", least=1)
-        values = np.frombuffer(self._take(4 * n_values, name), dtype="<f4")
+        values = np.frombuffer(self._take(4 * n_values, name).tobytes(), dtype="<f4")
         _check_values(values, self._path, name)
         means = values / np.float32(calls) if calls else values
         return means.reshape(1, n_values)
 
     def _int(self, field: str, least: int = 0) -> int:
-        value = int.from_bytes(self._take(4, field), "little", signed=True)
+        value = int.from_bytes(self._take(4, field).tobytes(), "little", signed=True)
         if value < least:
             raise ImatrixError("is out of range", file=self._path, field=field, value=value)
         return value
 
     def _string(self, field: str) -> str:
-        raw = self._take(self._int(f"length of {field}"), field)
+        raw = self._take(self._int(f"length of {field}"), field).tobytes()
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
@@ -227,7 +216,7 @@ class _DatReader:
             raise ImatrixError("holds a NUL character", file=self._path, field=field, value=text)
         return text
 
-    def _take(self, size: int, field: str) -> bytes:
+    def _take(self, size: int, field: str) -> npt.NDArray[np.uint8]:
         if size > self._left():
             raise ImatrixError(
                 f"is truncated: {size} bytes wanted, {self._left()} left",

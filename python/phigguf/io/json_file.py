@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import CheckpointError, FileMissing
+from ..errors import CheckpointError
+from .files import read_bytes
 
 T = TypeVar("T")
 
@@ -26,17 +28,10 @@ def read_text(path: Path) -> str:
     CheckpointError
         The file is larger than `MAX_JSON_BYTES` or not UTF-8.
     """
-    if not path.is_file():
-        raise FileMissing("no such file", file=path)
     try:
-        size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise CheckpointError(f"is larger than {MAX_JSON_BYTES} bytes", file=path, value=size)
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path, MAX_JSON_BYTES, CheckpointError).decode()
     except UnicodeDecodeError as error:
         raise CheckpointError("is not UTF-8 text", file=path, value=error.reason) from error
-    except OSError as error:
-        raise FileMissing(f"cannot be read: {error.strerror}", file=path) from error
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -54,7 +49,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def read_json_object_if_present(path: Path) -> dict[str, Any]:
     """Read an optional file that holds one JSON object; an absent file reads as ``{}``."""
-    return read_json_object(path) if path.exists() else {}
+    return read_json_object(path) if os.path.lexists(path) else {}
 
 
 def parse_json_object(text: str, path: Path) -> dict[str, Any]:

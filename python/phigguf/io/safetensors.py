@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError, FileMissing, SafetensorsError
+from .files import map_file, regular_file_size
 from .json_file import parse_json_object
 
 _LENGTH_BYTES = 8  # the header's length, little-endian, opens the file
@@ -72,7 +72,7 @@ class SafetensorsFile:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         _validate(self.path)
-        contents = _map(self.path)
+        contents = map_file(self.path)
         header = _parse_header(contents, self.path)
         self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
         payload = contents[_LENGTH_BYTES + _header_length(contents) :]
@@ -82,24 +82,14 @@ class SafetensorsFile:
 
 
 def _validate(path: Path) -> None:
-    if not path.is_file():
-        raise FileMissing("no such file", file=path)
+    regular_file_size(path)
     try:
         with safe_open(path, framework="np"):
             pass
     except OSError as error:
-        raise FileMissing(f"cannot be opened: {error}", file=path) from error
+        raise FileMissing("cannot be opened", file=path, value=str(error)) from error
     except SafetensorError as error:
         raise SafetensorsError(str(error), file=path) from error
-
-
-def _map(path: Path) -> npt.NDArray[np.uint8]:
-    try:
-        with path.open("rb") as file:
-            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise FileMissing(f"cannot be mapped: {error}", file=path) from error
-    return np.frombuffer(mapping, dtype=np.uint8)
 
 
 def _header_length(contents: npt.NDArray[np.uint8]) -> int:

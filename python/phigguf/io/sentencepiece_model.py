@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import FileMissing, TokenizerError, UnsupportedError
+from ..errors import TokenizerError, UnsupportedError
+from .files import read_bytes
 from .pieces import BYTE_PIECE, SPACE, Piece, PieceType, TrainedVocabulary
 
 MAX_MODEL_BYTES = 64 << 20  # the largest SentencePiece vocabulary in use has 4 MB
@@ -43,7 +44,7 @@ def read_sentencepiece_model(path: Path) -> TrainedVocabulary:
     UnsupportedError
         The model is not BPE: GGUF's "llama" vocabulary cannot express the others.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path, MAX_MODEL_BYTES, TokenizerError)
     try:
         model = _parse_model(memoryview(data))
     except _Malformed as error:
@@ -70,19 +71,6 @@ def _as_gguf_stores(piece: Piece) -> Piece:
     if piece.type is not PieceType.USER_DEFINED:
         return piece
     return Piece(piece.text.replace(SPACE, " "), piece.score, piece.type)
-
-
-def _read_bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileMissing("no such file", file=path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_MODEL_BYTES + 1)
-    except OSError as error:
-        raise FileMissing(f"cannot be read: {error.strerror}", file=path) from error
-    if len(data) > MAX_MODEL_BYTES:
-        raise TokenizerError(f"is larger than {MAX_MODEL_BYTES} bytes", file=path)
-    return data
 
 
 def _check_pieces(pieces: list[Piece], path: Path) -> None:

@@ -8,6 +8,7 @@ override what the model file says.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,13 +218,16 @@ class _TokenizerFiles:
         self.tokenizer_path = directory / "tokenizer.json"
         self.tokenizer = read_json_object_if_present(self.tokenizer_path)
         self.config = read_json_object_if_present(directory / "tokenizer_config.json")
-        if not self.tokenizer and not self.model_path.exists():
+        if not self.tokenizer and not os.path.lexists(self.model_path):
             raise FileMissing("there is neither tokenizer.model nor tokenizer.json", file=directory)
         self.json_added = added_tokens.from_tokenizer_json(self.tokenizer, self.tokenizer_path)
 
     def trained(self) -> TrainedVocabulary:
         """What the tokenizer was trained to; tokenizer.model knows more than tokenizer.json."""
-        if self.model_path.exists() and self.config.get("tokenizer_class") != "GPT2Tokenizer":
+        if (
+            os.path.lexists(self.model_path)
+            and self.config.get("tokenizer_class") != "GPT2Tokenizer"
+        ):
             return read_sentencepiece_model(self.model_path)
         return parse_tokenizer_json(self.tokenizer, self.tokenizer_path)
 
