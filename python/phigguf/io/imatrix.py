@@ -118,6 +118,7 @@ def _read_gguf(path: Path) -> Imatrix:
     }
     if not names:
         raise ImatrixError("is a GGUF file without importances", file=path)
+    _count(file, "imatrix.chunk_size")  # of no use here, but llama.cpp takes no file without it
     return Imatrix(
         path=path,
         entries={name: _mean(file, name) for name in sorted(names)},
