@@ -30,10 +30,9 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     OutputError
         The file cannot be created or renamed, or the disk is full.
     """
-    target = _writable_target(path)
-    temporary = target.with_name(f".phigguf-{secrets.token_hex(8)}.part")
+    target, temporary, file = _open_beside(path)
     try:
-        with _create(temporary, path) as file:
+        with file:
             yield file
         _rename(temporary, target)
     except BaseException as error:
@@ -41,6 +40,17 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise _refused(path, error) from error
         raise
+
+
+def _open_beside(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
+    """The file to replace, the one to write first, and the latter opened."""
+    try:
+        target = _writable_target(path)
+        temporary = target.with_name(f".phigguf-{secrets.token_hex(8)}.part")
+        # Mode "x" honours the user's umask, which the tempfile module does not.
+        return target, temporary, open(temporary, "xb")
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def _writable_target(path: str | os.PathLike[str]) -> Path:
@@ -54,14 +64,6 @@ def _writable_target(path: str | os.PathLike[str]) -> Path:
             "the output's directory does not exist", file=path, value=str(target.parent)
         )
     return target
-
-
-def _create(temporary: Path, path: str | os.PathLike[str]) -> BinaryIO:
-    try:
-        # Mode "x" honours the user's umask, which the tempfile module does not.
-        return open(temporary, "xb")
-    except OSError as error:
-        raise _refused(path, error) from error
 
 
 def _rename(temporary: Path, target: Path) -> None:
