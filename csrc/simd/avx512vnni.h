@@ -111,4 +111,10 @@ inline void transpose(f32v (&m)[kLanes]) {
   }
 }
 
+constexpr bool kWideCodesAreSigned = false;
+
+inline i32v dot_bytes(i32v acc, i32v codes, i32v x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
+inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) { return dot_bytes(acc, codes, x); }
+inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
+
 PHIGGUF_END_ISA

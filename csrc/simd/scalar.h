@@ -82,4 +82,17 @@ inline f32v from_f16(i32v a) { return {to_float(float16{static_cast<uint16_t>(a.
 
 inline void transpose(f32v (&)[kLanes]) {}
 
+constexpr bool kWideCodesAreSigned = true;
+
+inline int32_t byte_of(i32v a, int i) { return static_cast<int8_t>(static_cast<uint32_t>(a.v) >> (8 * i)); }
+inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) {
+  for (int i = 0; i < 4; ++i) acc.v += byte_of(codes, i) * byte_of(x, i);
+  return acc;
+}
+inline i32v dot_bytes(i32v acc, i32v codes, i32v x) { return dot_wide_bytes(acc, codes, x); }
+inline i32v dot_words(i32v acc, i32v a, i32v b) {
+  const int32_t low = static_cast<int16_t>(a.v) * static_cast<int16_t>(b.v);
+  return {acc.v + low + (a.v >> 16) * (b.v >> 16)};
+}
+
 PHIGGUF_END_ISA

@@ -19,6 +19,12 @@
 //                     as_bits(f32v) -> i32v, as_floats(i32v) -> f32v;
 //                     to_f16(f32v) -> i32v holding float16 bits; from_f16(i32v) -> f32v
 //   transpose(m)      an f32v[kLanes] square, in place
+//
+// Integer dot products take lanes of four bytes or two 16-bit words as an i32v, and never saturate:
+//   dot_bytes(acc, codes, x)       acc + the sum of four products; codes 0 to 127, x signed, -127 to 127
+//   dot_wide_bytes(acc, codes, x)  the same for codes of all eight bits: signed where kWideCodesAreSigned,
+//                                  else unsigned; a format whose zero point is 128 is turned into either
+//   dot_words(acc, a, b)           acc + the sum of two products of signed words, none of them -32768
 #pragma once
 
 #include <cstddef>
