@@ -27,7 +27,8 @@ from gguf_bytes import (
     uint32,
 )
 from phigguf.errors import FileMissing, GGUFError, InvalidArgument
-from phigguf.io.gguf import ArrayOf, GGUFValueType, MetadataValue, read_gguf
+from phigguf.io.gguf import read_gguf
+from phigguf.io.gguf_format import ArrayOf, GGUFValueType, MetadataValue
 
 SCALARS = {
     "u8": (GGUFValueType.UINT8, 255),

@@ -16,12 +16,10 @@ from hypothesis import strategies as st
 
 from phigguf.errors import Error, InvalidArgument, ShapeError
 from phigguf.io.gguf import read_gguf
-from phigguf.io.gguf_writer import (
+from phigguf.io.gguf_format import (
     ArrayOf,
     GGUFValueType,
-    GGUFWriter,
     MetadataValue,
-    TensorSpec,
     array,
     boolean,
     f32,
@@ -30,13 +28,13 @@ from phigguf.io.gguf_writer import (
     i16,
     i32,
     i64,
-    plan_layout,
     string,
     u8,
     u16,
     u32,
     u64,
 )
+from phigguf.io.gguf_writer import GGUFWriter, TensorSpec, plan_layout
 from phigguf.types import tensor_type
 
 ARCHITECTURE = {"general.architecture": string("phi3")}

@@ -15,23 +15,13 @@ import numpy.typing as npt
 
 from phigguf.errors import FileMissing, GGUFError, InvalidArgument
 from phigguf.io.gguf_cursor import Cursor
-from phigguf.io.gguf_format import ArrayOf, GGUFValueType, MetadataType, MetadataValue
+from phigguf.io.gguf_format import MetadataType, MetadataValue
 from phigguf.io.gguf_header import TensorEntry, read_header
 from phigguf.io.gguf_split import SPLIT_KEYS, check_shards, shard_paths
 from phigguf.types import TensorType
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-__all__ = [
-    "ArrayOf",
-    "GGUFFile",
-    "GGUFValueType",
-    "MetadataType",
-    "MetadataValue",
-    "TensorInfo",
-    "read_gguf",
-]
 
 
 @dataclass(frozen=True, eq=False)

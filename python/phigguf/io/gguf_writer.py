@@ -21,54 +21,16 @@ from phigguf.io.gguf_format import (
     MAX_RANK,
     MAX_TENSOR_NAME_BYTES,
     WRITTEN_VERSION,
-    ArrayOf,
     GGUFValueType,
-    MetadataType,
     MetadataValue,
     align_up,
-    array,
-    boolean,
-    f32,
-    f64,
-    i8,
-    i16,
-    i32,
-    i64,
     is_alignment,
-    string,
-    u8,
-    u16,
     u32,
-    u64,
 )
 from phigguf.types import TensorType
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-__all__ = [
-    "ArrayOf",
-    "GGUFLayout",
-    "GGUFValueType",
-    "GGUFWriter",
-    "MetadataType",
-    "MetadataValue",
-    "TensorSpec",
-    "array",
-    "boolean",
-    "f32",
-    "f64",
-    "i8",
-    "i16",
-    "i32",
-    "i64",
-    "plan_layout",
-    "string",
-    "u8",
-    "u16",
-    "u32",
-    "u64",
-]
 
 
 @dataclass(frozen=True)
