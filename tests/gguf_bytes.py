@@ -8,8 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-UINT8, BOOL, STRING, ARRAY = 0, 7, 8, 9
-UINT16, UINT32, INT32, UINT64 = 2, 4, 5, 10
+UINT8, UINT16, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64 = 0, 2, 4, 5, 6, 7, 8, 9, 10
 F32, Q4_0 = 0, 2
 
 
@@ -23,6 +22,10 @@ def uint32(value: int) -> bytes:
 
 def uint64(value: int) -> bytes:
     return struct.pack("<Q", value)
+
+
+def float32(value: float) -> bytes:
+    return struct.pack("<f", value)
 
 
 def text(value: str | bytes, length: int | None = None) -> bytes:
