@@ -48,6 +48,13 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session
+def neon(session: nox.Session) -> None:
+    """Cross-compile the kernels for 64-bit ARM and compare them, under qemu, with this CPU's."""
+    session.install("cmake", "ninja")
+    session.run("tools/check_neon.sh", external=True, env={"CMAKE_GENERATOR": "Ninja"})
+
+
+@nox.session
 def asan(session: nox.Session) -> None:
     """Run the tests under the address sanitizer."""
     run_sanitized(session, "asan")
