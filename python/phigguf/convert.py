@@ -19,7 +19,6 @@ from .pipeline import Job, SourceTensor, run
 from .plan import Choices, Geometry, Overrides, PlanTensor, is_quantizable, layout_order, plan
 from .recipes import find_recipe
 from .report import Report
-from .threads import thread_limit
 from .types import TensorType, tensor_type
 
 # Element types of safetensors files that are ggml types of the same name.
@@ -122,8 +121,7 @@ def convert(
         planned=planned,
         imatrix=importance,
     )
-    with thread_limit(threads):
-        return run(job, dst, dry_run=dry_run, progress=progress)
+    return run(job, dst, dry_run=dry_run, threads=threads, progress=progress)
 
 
 def open_imatrix(imatrix: str | os.PathLike[str] | Imatrix | None) -> Imatrix | None:
@@ -161,7 +159,7 @@ def _source(checkpoint: Checkpoint, name: str, source: TensorSource) -> SourceTe
         shape=shape,
         type=tensor_type(parts[0].dtype),
         matrices=tuple(part.data.reshape(rows, -1) for part in parts),
-        file=os.fspath(checkpoint.path),
+        file=os.fspath(parts[0].file),
         origin=source.parts[0],
     )
 
@@ -173,14 +171,14 @@ def _part(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> SafeTens
     if tensor.shape != shape:
         raise CheckpointError(
             f"should have the shape {shape}, by config.json",
-            file=checkpoint.path,
+            file=tensor.file,
             field=name,
             value=tensor.shape,
         )
     if tensor.dtype not in _READABLE:
         raise UnsupportedError(
             f"only {', '.join(_READABLE)} weights can be read",
-            file=checkpoint.path,
+            file=tensor.file,
             field=name,
             value=tensor.dtype,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from .report import Report, TensorReport
 from .types import TensorType, tensor_type
 
 TILE_BYTES = 4 << 20  # of source rows: large enough to keep many threads busy on one tile
+
+_ROW = re.compile(r"\brow (\d+)")
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -89,9 +92,27 @@ class Job:
 
 
 def run(
-    job: Job, target: str | os.PathLike[str], *, dry_run: bool = False, progress: bool = True
+    job: Job,
+    target: str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+    threads: int | None = None,
+    progress: bool = True,
 ) -> Report:
     """Write the output file, or only report what would be written.
+
+    Parameters
+    ----------
+    job
+        What to write.
+    target
+        Where.
+    dry_run
+        Check and report; write nothing.
+    threads
+        How many to use; as many as `num_threads` says unless given.
+    progress
+        Show a progress bar where somebody can watch it.
 
     Raises
     ------
@@ -113,7 +134,7 @@ def run(
         return Report(job.source, os.fspath(target), job.recipe, reports, seconds=None)
     _refuse_overwriting_source(job, target)
     started = time.perf_counter()
-    reports = _write(job, target, importance, progress)
+    reports = _write(job, target, importance, threads or 0, progress)
     seconds = time.perf_counter() - started
     return Report(job.source, os.fspath(target), job.recipe, reports, seconds)
 
@@ -174,6 +195,7 @@ def _write(
     job: Job,
     target: str | os.PathLike[str],
     importance: Sequence[Floats | None],
+    threads: int,
     progress: bool,
 ) -> tuple[TensorReport, ...]:
     weights = sum(math.prod(tensor.shape) for tensor in job.tensors)
@@ -187,7 +209,7 @@ def _write(
         for (tensor, planned), columns in zip(_pairs(job), importance, strict=True):
             writer.begin_tensor(tensor.name)
             error = 0.0
-            for tile, tile_error, rows in _recoded(tensor, planned.type, columns):
+            for tile, tile_error, rows in _recoded(tensor, planned.type, columns, threads):
                 writer.write(tile.data)
                 error += tile_error
                 bar.update(rows * tensor.shape[-1])
@@ -198,7 +220,7 @@ def _write(
 
 
 def _recoded(
-    tensor: SourceTensor, target: TensorType, importance: Floats | None
+    tensor: SourceTensor, target: TensorType, importance: Floats | None, threads: int
 ) -> Iterator[tuple[Bytes, float, int]]:
     """Yield tiles of the tensor in its new type, their squared error and their rows, in order."""
     cols = tensor.shape[-1]
@@ -216,7 +238,9 @@ def _recoded(
             if copied and not target.native:
                 yield rows, 0.0, len(rows)
                 continue
-            error = _recode(tensor, rows, recoded, scratch_type, columns, first_row=start)
+            error = _recode(
+                tensor, rows, recoded, scratch_type, columns, first_row=start, threads=threads
+            )
             yield (rows, 0.0, len(rows)) if copied else (recoded, error, len(rows))
 
 
@@ -228,33 +252,24 @@ def _recode(
     importance: Floats | None,
     *,
     first_row: int,
+    threads: int,
 ) -> float:
-    cols = tensor.shape[-1]
-    names = tensor.type.name, target.name
     try:
-        return _core.recode(rows, names[0], recoded, names[1], cols, importance)
+        return _core.recode(
+            rows,
+            tensor.type.name,
+            recoded,
+            target.name,
+            tensor.shape[-1],
+            importance,
+            threads=threads,
+            measure_error=True,
+        )
     except QuantizationError as error:
-        row = first_row + _first_bad_row(tensor, rows, target, importance)
+        place = _ROW.sub(lambda row: f"row {first_row + int(row[1])}", error.field or "")
         raise QuantizationError(
-            f"cannot be stored as {target.name}: {error.problem}",
-            file=tensor.file,
-            field=f"{tensor.origin}, row {row}",
-            value=error.value,
+            error.problem, file=tensor.file, field=f"{tensor.origin}, {place}", value=error.value
         ) from error
-
-
-def _first_bad_row(
-    tensor: SourceTensor, rows: Bytes, target: TensorType, importance: Floats | None
-) -> int:
-    cols = tensor.shape[-1]
-    scratch = np.empty((1, target.row_bytes(cols)), np.uint8)
-    for index in range(len(rows)):
-        row = rows[index : index + 1]
-        try:
-            _core.recode(row, tensor.type.name, scratch, target.name, cols, importance)
-        except QuantizationError:
-            return index
-    return 0
 
 
 def _report(tensor: SourceTensor, planned: PlanTensor, *, rmse: float | None) -> TensorReport:

@@ -12,7 +12,6 @@ from .pipeline import Job, SourceTensor, run
 from .plan import Choices, Geometry, Overrides, PlanTensor, layout_order, plan
 from .recipes import find_recipe
 from .report import Report
-from .threads import thread_limit
 
 
 def quantize_file(
@@ -89,8 +88,7 @@ def quantize_file(
             imatrix=importance,
             allow_requantize=allow_requantize,
         )
-        with thread_limit(threads):
-            return run(job, dst, dry_run=dry_run, progress=progress)
+        return run(job, dst, dry_run=dry_run, threads=threads, progress=progress)
 
 
 def _source(tensor: TensorInfo) -> SourceTensor:

@@ -31,11 +31,14 @@ class SafeTensor:
     data
         uint8 [nbytes], read-only, little-endian. A view of the mapped file: no weights are
         copied, and the mapping lives as long as any of its views.
+    file
+        Where it lies; a checkpoint may have several files.
     """
 
     dtype: str
     shape: tuple[int, ...]
     data: npt.NDArray[np.uint8]
+    file: Path
 
     @property
     def nbytes(self) -> int:
@@ -115,4 +118,4 @@ def _view(
     data = payload[begin:end]
     if data.nbytes != end - begin:
         raise SafetensorsError("data lies past the end of the file", file=path, field=name)
-    return SafeTensor(entry["dtype"], tuple(entry["shape"]), data)
+    return SafeTensor(entry["dtype"], tuple(entry["shape"]), data, path)
