@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "bindings/array_args.h"
 #include "bindings/bindings.h"
 #include "ops/recode.h"
@@ -11,13 +13,26 @@ namespace {
   const std::string row = "row " + std::to_string(result.row);
   const std::string where = row + ", column " + std::to_string(result.col);
   if (result.problem == Problem::kNotFinite) {
-    raise_error("QuantizationError", "only finite values can be quantized", where, py::float_(result.value));
+    const char* problem = is_float_type(job.source_type) ? "only finite values can be quantized"
+                                                         : "a block decodes to a value that is not finite";
+    raise_error("QuantizationError", problem, where, py::float_(result.value));
   }
   const std::string type = info(job.target_type).name;
   if (is_float_type(job.target_type)) {
     raise_error("QuantizationError", "the value is past the range of " + type, where, py::float_(result.value));
   }
   raise_error("QuantizationError", "a block's scale is past float16, which " + type + " keeps it in", row, py::none());
+}
+
+const float* checked_importance(const py::array& weights, size_t cols) {
+  const float* importance = input<float>(weights, 1, "imatrix");
+  check_extent(weights, 0, cols, "imatrix");
+  for (size_t i = 0; i < cols; ++i) {
+    if (importance[i] >= 0.0f && std::isfinite(importance[i])) continue;
+    raise_error("QuantizationError", "an importance must be finite and not negative",
+                "imatrix, column " + std::to_string(i), py::float_(importance[i]));
+  }
+  return importance;
 }
 
 double recode_rows(const py::array& source, const std::string& source_type, py::array& target,
@@ -34,9 +49,7 @@ double recode_rows(const py::array& source, const std::string& source_type, py::
   check_extent(target, 0, job.rows, "target");
   check_extent(target, 1, checked_row_bytes(job.target_type, cols), "target");
   if (!importance.is_none()) {
-    const auto weights = py::cast<py::array>(importance);
-    job.importance = input<float>(weights, 1, "imatrix");
-    check_extent(weights, 0, cols, "imatrix");
+    job.importance = checked_importance(py::cast<py::array>(importance), cols);
   }
   job.threads = threads;
   job.measure_error = measure_error;

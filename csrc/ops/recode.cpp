@@ -48,12 +48,19 @@ class Share {
     const EncodeRows encode_rows = kernels_.encode[static_cast<int>(job_.target_type)];
     EncodeJob encode_job{source_row(0), job_.source_type, rows_, job_.cols, job_.importance, target_row(0)};
     if (!is_float_type(job_.source_type)) {
-      floats_.resize(rows_ * job_.cols);
-      decode(job_.source_type, source_row(0), rows_, floats_.data());
-      encode_job.source = floats_.data();
+      float* floats = float_rows();
+      decode(job_.source_type, source_row(0), rows_, floats);
+      encode_job.source = floats;
       encode_job.source_type = Type::F32;
     }
     return encode_rows(encode_job);
+  }
+
+  // Where blocks are decoded to: scratch, or the target itself, which is then only checked.
+  float* float_rows() {
+    if (job_.target_type == Type::F32) return reinterpret_cast<float*>(target_row(0));
+    scratch_.resize(rows_ * job_.cols);
+    return scratch_.data();
   }
 
   void measure(double* row_errors) {
@@ -68,27 +75,42 @@ class Share {
   const RecodeJob& job_;
   const KernelTable& kernels_;
   size_t first_, rows_;
-  std::vector<float> floats_;
+  std::vector<float> scratch_;
 };
 
-// A kernel names the row, or an earlier one of the same group of blocks; find the value itself.
-void locate(const RecodeJob& job, RecodeResult& result) {
+// The smallest magnitude that rounds to infinity.
+float overflow_threshold(Type type) {
+  if (type == Type::F16) return 65520.0f;
+  if (type == Type::BF16) return 0x1.ffp+127f;
+  return INFINITY;
+}
+
+// The first value, in row order, whose magnitude is not below `bound`.
+bool find_value(const RecodeJob& job, float bound, RecodeResult& result) {
   std::vector<float> values(job.cols);
   const TypeInfo& type = info(job.source_type);
-  const float limit = job.target_type == Type::F16 ? 65520.0f : INFINITY;
-  const float largest = result.problem == Problem::kNotFinite ? INFINITY : limit;
-  for (size_t row = result.row; row < job.rows; ++row) {
-    const size_t blocks = job.cols / static_cast<size_t>(type.block_width);
+  const size_t blocks = job.cols / static_cast<size_t>(type.block_width);
+  for (size_t row = 0; row < job.rows; ++row) {
     kernels().decode[static_cast<int>(job.source_type)](job.source + row * type.row_bytes(job.cols), blocks,
                                                         values.data());
     for (size_t col = 0; col < job.cols; ++col) {
-      if (std::abs(values[col]) < largest) continue;
+      if (std::abs(values[col]) < bound) continue;
       result.row = row;
       result.col = col;
       result.value = values[col];
-      return;
+      return true;
     }
-    if (result.problem == Problem::kScaleOverflow && job.target_type != Type::F16) return;
+  }
+  return false;
+}
+
+// What a kernel meets first depends on how many lanes it has: a NaN, or the scale that it spoils in an earlier block.
+// So that every ISA gives one answer, values that are not finite come first, wherever they are.
+void locate(const RecodeJob& job, RecodeResult& result) {
+  if (find_value(job, INFINITY, result)) {
+    result.problem = Problem::kNotFinite;
+  } else if (is_float_type(job.target_type)) {
+    find_value(job, overflow_threshold(job.target_type), result);
   }
 }
 

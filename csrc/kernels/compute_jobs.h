@@ -1,0 +1,53 @@
+// The arguments of the kernels that compute with weights: plain data, shared by every ISA and by csrc/ops.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "formats/format_list.h"
+
+namespace phigguf {
+
+// Activations as the integer matmul wants them; activations.h says what is in them. Row t of `tokens` begins at
+// t * cols codes, t * (cols / block width) scales and t * (cols / kCorrectionWidth) corrections.
+constexpr size_t kCorrectionWidth = 16;
+struct Activations {
+  int8_t* codes;
+  int32_t* corrections;
+  float* scales;
+};
+
+// out[t * out_stride + r] = the product of token t and weight row r.
+struct MatmulJob {
+  const uint8_t* weights;
+  size_t rows, cols, tokens;
+  const float* x;           // [tokens][cols], for float weights
+  Activations activations;  // for block weights
+  float* out;
+  size_t out_stride;
+};
+
+// The cached keys and values of one head: pages of kPagePositions rows, in a tensor type.
+constexpr size_t kPagePositions = 256;
+struct CachedRows {
+  const uint8_t* const* pages;
+  size_t page_offset;  // bytes from a page's beginning to this head's first row
+  size_t row_bytes;
+};
+
+// Consecutive tokens, and the query heads that share one key-value head.
+struct AttentionJob {
+  const float* queries;  // token t, head h at t * query_stride + h * head_dim
+  size_t query_stride;
+  float* out;            // likewise
+  size_t out_stride;
+  size_t tokens, first_position, heads, head_dim;
+  size_t window;  // a query sees this many positions, itself included; 0: all up to itself
+  float scale;
+  CachedRows keys, values;
+  size_t blocks_per_row;
+  void (*decode)(const uint8_t* blocks, size_t n_blocks, float* out);
+  float* scratch;  // attention_scratch(job) floats
+};
+
+}  // namespace phigguf

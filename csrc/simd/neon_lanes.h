@@ -1,0 +1,97 @@
+// Four lanes of NEON, shared by the ISAs that differ only in their byte dot product.
+#pragma once
+
+#include <arm_neon.h>
+
+PHIGGUF_BEGIN_ISA
+
+constexpr int kLanes = 4;
+
+struct f32v {
+  float32x4_t v;
+};
+struct i32v {
+  int32x4_t v;
+};
+struct maskv {
+  uint32x4_t v;  // all ones or all zeros in each lane
+};
+
+inline f32v set(float x) { return {vdupq_n_f32(x)}; }
+inline i32v set(int32_t x) { return {vdupq_n_s32(x)}; }
+
+inline f32v load(const float* p) { return {vld1q_f32(p)}; }
+inline f32v load(const float16* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)))}; }
+inline f32v load(const bfloat16* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16))}; }
+inline i32v load(const int32_t* p) { return {vld1q_s32(p)}; }
+inline void store(float* p, f32v a) { vst1q_f32(p, a.v); }
+inline void store(int32_t* p, i32v a) { vst1q_s32(p, a.v); }
+inline uint16x4_t low_words(i32v a) { return vmovn_u32(vreinterpretq_u32_s32(a.v)); }
+inline void store_u8(uint8_t* p, i32v a) {
+  const uint16x4_t words_u16x4 = low_words(a);
+  const uint8x8_t bytes_u8x8 = vmovn_u16(vcombine_u16(words_u16x4, words_u16x4));
+  const uint32_t four_bytes = vget_lane_u32(vreinterpret_u32_u8(bytes_u8x8), 0);
+  std::memcpy(p, &four_bytes, sizeof four_bytes);
+}
+inline void store_u16(uint16_t* p, i32v a) { vst1_u16(p, low_words(a)); }
+
+inline maskv operator<(f32v a, f32v b) { return {vcltq_f32(a.v, b.v)}; }
+inline maskv operator<=(f32v a, f32v b) { return {vcleq_f32(a.v, b.v)}; }
+inline maskv operator>(f32v a, f32v b) { return {vcgtq_f32(a.v, b.v)}; }
+inline maskv operator>=(f32v a, f32v b) { return {vcgeq_f32(a.v, b.v)}; }
+inline maskv operator==(f32v a, f32v b) { return {vceqq_f32(a.v, b.v)}; }
+inline maskv operator~(maskv a) { return {vmvnq_u32(a.v)}; }
+inline maskv operator!=(f32v a, f32v b) { return ~(a == b); }
+inline maskv operator==(i32v a, i32v b) { return {vceqq_s32(a.v, b.v)}; }
+inline maskv operator!=(i32v a, i32v b) { return ~(a == b); }
+inline maskv operator>(i32v a, i32v b) { return {vcgtq_s32(a.v, b.v)}; }
+inline maskv operator&(maskv a, maskv b) { return {vandq_u32(a.v, b.v)}; }
+inline maskv operator|(maskv a, maskv b) { return {vorrq_u32(a.v, b.v)}; }
+inline bool any(maskv m) { return vmaxvq_u32(m.v) != 0; }
+inline f32v select(maskv m, f32v yes, f32v no) { return {vbslq_f32(m.v, yes.v, no.v)}; }
+inline i32v select(maskv m, i32v yes, i32v no) { return {vbslq_s32(m.v, yes.v, no.v)}; }
+
+inline f32v operator+(f32v a, f32v b) { return {vaddq_f32(a.v, b.v)}; }
+inline f32v operator-(f32v a, f32v b) { return {vsubq_f32(a.v, b.v)}; }
+inline f32v operator*(f32v a, f32v b) { return {vmulq_f32(a.v, b.v)}; }
+inline f32v operator/(f32v a, f32v b) { return {vdivq_f32(a.v, b.v)}; }
+inline f32v neg(f32v a) { return {vnegq_f32(a.v)}; }
+inline f32v abs(f32v a) { return {vabsq_f32(a.v)}; }
+inline f32v sqrt(f32v a) { return {vsqrtq_f32(a.v)}; }
+inline f32v fma(f32v a, f32v b, f32v c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+// FMIN and FMAX treat NaN and the sign of zero in their own way, so these compare and select.
+inline f32v min(f32v a, f32v b) { return select(a < b, a, b); }
+inline f32v max(f32v a, f32v b) { return select(a > b, a, b); }
+
+inline i32v operator+(i32v a, i32v b) { return {vaddq_s32(a.v, b.v)}; }
+inline i32v operator-(i32v a, i32v b) { return {vsubq_s32(a.v, b.v)}; }
+inline i32v operator*(i32v a, i32v b) { return {vmulq_s32(a.v, b.v)}; }
+inline i32v operator&(i32v a, i32v b) { return {vandq_s32(a.v, b.v)}; }
+inline i32v operator|(i32v a, i32v b) { return {vorrq_s32(a.v, b.v)}; }
+inline i32v operator<<(i32v a, int n) { return {vshlq_s32(a.v, vdupq_n_s32(n))}; }
+inline i32v operator>>(i32v a, int n) { return {vshlq_s32(a.v, vdupq_n_s32(-n))}; }
+inline i32v min(i32v a, i32v b) { return {vminq_s32(a.v, b.v)}; }
+inline i32v max(i32v a, i32v b) { return {vmaxq_s32(a.v, b.v)}; }
+
+inline f32v to_f32(i32v a) { return {vcvtq_f32_s32(a.v)}; }
+// FCVTZS saturates and makes NaN 0; only below -2^31 does that agree with the contract.
+inline i32v truncate(f32v a) { return select(a < set(0x1p31f), i32v{vcvtq_s32_f32(a.v)}, set(INT32_MIN)); }
+inline i32v as_bits(f32v a) { return {vreinterpretq_s32_f32(a.v)}; }
+inline f32v as_floats(i32v a) { return {vreinterpretq_f32_s32(a.v)}; }
+inline i32v to_f16(f32v a) {
+  return {vreinterpretq_s32_u32(vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(a.v))))};
+}
+inline f32v from_f16(i32v a) { return {vcvt_f32_f16(vreinterpret_f16_u16(low_words(a)))}; }
+
+inline void transpose(f32v (&m)[kLanes]) {
+  const float64x2_t even01 = vreinterpretq_f64_f32(vtrn1q_f32(m[0].v, m[1].v));
+  const float64x2_t odd01 = vreinterpretq_f64_f32(vtrn2q_f32(m[0].v, m[1].v));
+  const float64x2_t even23 = vreinterpretq_f64_f32(vtrn1q_f32(m[2].v, m[3].v));
+  const float64x2_t odd23 = vreinterpretq_f64_f32(vtrn2q_f32(m[2].v, m[3].v));
+  m[0].v = vreinterpretq_f32_f64(vtrn1q_f64(even01, even23));
+  m[1].v = vreinterpretq_f32_f64(vtrn1q_f64(odd01, odd23));
+  m[2].v = vreinterpretq_f32_f64(vtrn2q_f64(even01, even23));
+  m[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23));
+}
+
+PHIGGUF_END_ISA
