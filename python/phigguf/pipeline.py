@@ -11,7 +11,9 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +29,7 @@ from .progress import progress_bar
 from .report import Report, TensorReport
 from .types import TensorType, tensor_type
 
-TILE_BYTES = 4 << 20  # of source rows: large enough to keep many threads busy on one tile
+TILE_WEIGHTS = 1 << 21  # enough to keep many threads busy, and at most 8 MB on either side
 
 _ROW = re.compile(r"\brow (\d+)")
 
@@ -36,8 +38,25 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
+class SourceMatrix:
+    """A matrix where it lies.
+
+    Attributes
+    ----------
+    rows
+        uint8 [rows, row bytes].
+    file, name
+        Where it comes from, for messages.
+    """
+
+    rows: Bytes
+    file: str
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
 class SourceTensor:
-    """A tensor to be written, where it lies.
+    """A tensor to be written.
 
     Attributes
     ----------
@@ -48,18 +67,18 @@ class SourceTensor:
     type
         How the source stores it.
     matrices
-        uint8 [rows, row bytes] each: one, or one per expert, each with its own row of an
-        importance matrix.
-    file, origin
-        Where it comes from, for messages.
+        One, or one per expert, each with its own row of an importance matrix.
     """
 
     name: str
     shape: tuple[int, ...]
     type: TensorType
-    matrices: tuple[Bytes, ...]
-    file: str
-    origin: str
+    matrices: tuple[SourceMatrix, ...]
+
+    @property
+    def origin(self) -> SourceMatrix:
+        """The first matrix, which messages on the whole tensor name."""
+        return self.matrices[0]
 
 
 @dataclass(frozen=True)
@@ -151,21 +170,24 @@ def _importance(
         return None
     if not tensor.type.native:
         raise UnsupportedError(
-            "cannot be decoded", file=tensor.file, field=tensor.origin, value=tensor.type.name
+            "cannot be decoded",
+            file=tensor.origin.file,
+            field=tensor.origin.name,
+            value=tensor.type.name,
         )
     if tensor.type.block_width > 1 and not job.allow_requantize:
         raise InvalidArgument(
             "is already quantized, and quantizing it again loses more; allow it or start from "
             "the original weights",
-            file=tensor.file,
-            field=tensor.origin,
+            file=tensor.origin.file,
+            field=tensor.origin.name,
             value=tensor.type.name,
         )
     importance = _weights(job.imatrix, tensor)
     if importance is None and planned.needs_imatrix and not dry_run:
         raise InvalidArgument(
             f"{planned.type.name} in a {job.recipe} file needs an importance matrix",
-            file=tensor.file,
+            file=tensor.origin.file,
             field=tensor.name,
         )
     return importance
@@ -186,7 +208,7 @@ def _weights(imatrix: Imatrix | None, tensor: SourceTensor) -> Floats | None:
 def _refuse_overwriting_source(job: Job, target: str | os.PathLike[str]) -> None:
     if not os.path.exists(target):
         return
-    for file in {tensor.file for tensor in job.tensors}:
+    for file in {matrix.file for tensor in job.tensors for matrix in tensor.matrices}:
         if os.path.exists(file) and os.path.samefile(file, target):
             raise InvalidArgument("the output would replace its own input", file=target)
 
@@ -208,67 +230,73 @@ def _write(
         writer = GGUFWriter(file, job.metadata, specs)
         for (tensor, planned), columns in zip(_pairs(job), importance, strict=True):
             writer.begin_tensor(tensor.name)
-            error = 0.0
-            for tile, tile_error, rows in _recoded(tensor, planned.type, columns, threads):
-                writer.write(tile.data)
-                error += tile_error
-                bar.update(rows * tensor.shape[-1])
-            rmse = math.sqrt(error / math.prod(tensor.shape))
+            squared_error = 0.0
+            for tile in _Recoder(tensor, planned.type, threads).tiles(columns):
+                writer.write(tile.data.data)
+                squared_error += tile.squared_error
+                bar.update(len(tile.data) * tensor.shape[-1])
+            rmse = math.sqrt(squared_error / math.prod(tensor.shape))
             reports.append(_report(tensor, planned, rmse=rmse))
         writer.finish()
     return tuple(reports)
 
 
-def _recoded(
-    tensor: SourceTensor, target: TensorType, importance: Floats | None, threads: int
-) -> Iterator[tuple[Bytes, float, int]]:
-    """Yield tiles of the tensor in its new type, their squared error and their rows, in order."""
-    cols = tensor.shape[-1]
-    source_row = tensor.type.row_bytes(cols)
-    tile_rows = max(1, TILE_BYTES // source_row)
-    # A quantized tensor that keeps its type is copied; decoding it shows that its scales are sane.
-    copied = tensor.type == target and target.block_width > 1
-    scratch_type = tensor_type("F32") if copied else target
-    scratch = np.empty((tile_rows, scratch_type.row_bytes(cols)), np.uint8)
-    for index, matrix in enumerate(tensor.matrices):
-        columns = None if importance is None else importance[index]
-        for start in range(0, len(matrix), tile_rows):
-            rows = matrix[start : start + tile_rows]
-            recoded = scratch[: len(rows)]
-            if copied and not target.native:
-                yield rows, 0.0, len(rows)
-                continue
-            error = _recode(
-                tensor, rows, recoded, scratch_type, columns, first_row=start, threads=threads
-            )
-            yield (rows, 0.0, len(rows)) if copied else (recoded, error, len(rows))
+class _Tile(NamedTuple):
+    """Rows as the output stores them, valid until the next tile."""
+
+    data: Bytes
+    squared_error: float
 
 
-def _recode(
-    tensor: SourceTensor,
-    rows: Bytes,
-    recoded: Bytes,
-    target: TensorType,
-    importance: Floats | None,
-    *,
-    first_row: int,
-    threads: int,
-) -> float:
-    try:
-        return _core.recode(
+class _Recoder:
+    """Turns one tensor's rows into another type, through a buffer of one tile."""
+
+    def __init__(self, tensor: SourceTensor, target: TensorType, threads: int) -> None:
+        self.tensor = tensor
+        self.cols = tensor.shape[-1]
+        self.threads = threads
+        # Coding a block again could change it, so a quantized tensor that keeps its type is
+        # copied; decoding it shows that its scales are finite.
+        self.is_copy = tensor.type == target and (target.block_width > 1 or not target.native)
+        self.target = tensor_type("F32") if self.is_copy else target
+        self.tile_rows = max(1, TILE_WEIGHTS // self.cols)
+        self.buffer = np.empty((self.tile_rows, self.target.row_bytes(self.cols)), np.uint8)
+
+    def tiles(self, importance: Floats | None) -> Iterator[_Tile]:
+        """Yield the tensor in order; importance is [matrices, cols]."""
+        for index, matrix in enumerate(self.tensor.matrices):
+            columns = None if importance is None else importance[index]
+            for start in range(0, len(matrix.rows), self.tile_rows):
+                rows = matrix.rows[start : start + self.tile_rows]
+                if self.tensor.type.native:
+                    with _naming(matrix, first_row=start):
+                        recoded = self._recode(rows, columns)
+                yield _Tile(rows, 0.0) if self.is_copy else recoded
+
+    def _recode(self, rows: Bytes, columns: Floats | None) -> _Tile:
+        recoded = self.buffer[: len(rows)]
+        squared_error = _core.recode(
             rows,
-            tensor.type.name,
+            self.tensor.type.name,
             recoded,
-            target.name,
-            tensor.shape[-1],
-            importance,
-            threads=threads,
-            measure_error=True,
+            self.target.name,
+            self.cols,
+            columns,
+            threads=self.threads,
+            measure_error=not self.is_copy,
         )
+        return _Tile(recoded, squared_error)
+
+
+@contextmanager
+def _naming(matrix: SourceMatrix, *, first_row: int) -> Iterator[None]:
+    """Complete an error about a tile's rows: name the file, the tensor and the row within it."""
+    try:
+        yield
     except QuantizationError as error:
         place = _ROW.sub(lambda row: f"row {first_row + int(row[1])}", error.field or "")
         raise QuantizationError(
-            error.problem, file=tensor.file, field=f"{tensor.origin}, {place}", value=error.value
+            error.problem, file=matrix.file, field=f"{matrix.name}, {place}", value=error.value
         ) from error
 
 

@@ -8,7 +8,7 @@ from .convert import open_imatrix
 from .gguf_metadata import quantized
 from .io.gguf import TensorInfo, read_gguf
 from .io.imatrix import Imatrix
-from .pipeline import Job, SourceTensor, run
+from .pipeline import Job, SourceMatrix, SourceTensor, run
 from .plan import Choices, Geometry, Overrides, PlanTensor, layout_order, plan
 from .recipes import find_recipe
 from .report import Report
@@ -97,7 +97,8 @@ def _source(tensor: TensorInfo) -> SourceTensor:
         name=tensor.name,
         shape=tensor.shape,
         type=tensor.type,
-        matrices=tuple(tensor.data.reshape(-1, *rows_and_bytes)),
-        file=os.fspath(tensor.file),
-        origin=tensor.name,
+        matrices=tuple(
+            SourceMatrix(rows, os.fspath(tensor.file), tensor.name)
+            for rows in tensor.data.reshape(-1, *rows_and_bytes)
+        ),
     )
