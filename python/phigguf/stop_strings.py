@@ -1,0 +1,58 @@
+"""Stop strings in a text that arrives piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .errors import InvalidArgument
+
+
+class StopStrings:
+    """Lets a text pass up to the first of some strings.
+
+    What may be the beginning of a stop string is held back until the text that follows tells.
+
+    Parameters
+    ----------
+    stops
+        The strings; none lets everything pass.
+
+    Raises
+    ------
+    InvalidArgument
+        If one of them is empty or not a string.
+    """
+
+    def __init__(self, stops: Iterable[str]) -> None:
+        self._stops = list(stops)
+        self._held = ""
+        self.found: str | None = None
+        for stop in self._stops:
+            if stop == "" or type(stop) is not str:
+                raise InvalidArgument("must be a text of some length", field="stop", value=stop)
+
+    def feed(self, text: str) -> str:
+        """Add text; return what is now known to come before any stop string."""
+        if self.found is not None:
+            return ""
+        text = self._held + text
+        places = [(text.find(stop), stop) for stop in self._stops if stop in text]
+        if places:
+            place, self.found = min(places)
+            self._held = ""
+            return text[:place]
+        certain = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[certain:]
+        return text[:certain]
+
+    def finish(self, text: str = "") -> str:
+        """Add the last text; return all that is left before a stop string."""
+        text = self.feed(text)
+        held, self._held = self._held, ""
+        return text + held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest end of `text` with which `stop` begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
