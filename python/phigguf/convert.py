@@ -13,6 +13,7 @@ from .io.checkpoint import Checkpoint, open_checkpoint
 from .io.gguf_format import string
 from .io.imatrix import Imatrix, read_imatrix
 from .io.safetensors import SafeTensor
+from .io.whitespace_rules import whitespace_metadata
 from .models.conversion import Conversion, TensorSource
 from .models.conversions import conversion_of
 from .pipeline import Bytes, Job, SourceMatrix, SourceTensor, run
@@ -104,6 +105,7 @@ def convert(
         **identity(checkpoint, sum(math.prod(tensor.shape) for tensor in tensors)),
         **conversion.metadata,
         **checkpoint.vocabulary.metadata(),
+        **whitespace_metadata(checkpoint.vocabulary),
     }
     values = {key: entry.value for key, entry in metadata.items()}
     planned = plan(

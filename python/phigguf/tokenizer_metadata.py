@@ -1,23 +1,18 @@
-"""A GGUF file's vocabulary, checked before anything is built from it.
-
-Keys are those of GGUF's specification. It has none for which white space an added token swallows
-(`transformers` calls it lstrip and rstrip) nor for a space prefix at the text's beginning only,
-so phigguf writes keys of its own for them. Where these are missing, a Phi-3 chat vocabulary is
-taken to be as Microsoft published it.
-"""
+"""A GGUF file's vocabulary, checked before anything is built from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import TokenizerError, UnsupportedError
-from .io.pieces import BYTE_PIECE, PieceType
+from .io.pieces import BYTE_PIECE, PieceType, SpacePrefix
+from .io.whitespace_rules import ADDED_TYPES, LSTRIP, RSTRIP, SPACE_PREFIX, presumed_rstrip_ids
 
 MODEL = "tokenizer.ggml.model"
 PRE = "tokenizer.ggml.pre"
@@ -27,11 +22,6 @@ TYPES = "tokenizer.ggml.token_type"
 MERGES = "tokenizer.ggml.merges"
 ADD_BOS = "tokenizer.ggml.add_bos_token"
 ADD_SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
-
-# phigguf's own: int32 token ids, and "always", "first" or "never".
-LSTRIP = "phigguf.tokenizer.lstrip_ids"
-RSTRIP = "phigguf.tokenizer.rstrip_ids"
-SPACE_PREFIX = "phigguf.tokenizer.space_prefix"
 
 MAX_TOKENS = 1 << 22
 MAX_TOKEN_LENGTH = 512  # characters; finding the merges of a piece takes its square
@@ -43,11 +33,6 @@ _ENDS = ("eos", "eot", "eom")
 
 # Tokens that end an answer by their name; GGUF has a key for one of several at most.
 _END_NAMES = frozenset({"<|end|>", "<|im_end|>", "<|endoftext|>", "</s>"})
-
-_PHI3_CHAT = frozenset({"<|user|>", "<|assistant|>", "<|end|>"})
-_PHI3_WITHOUT_RSTRIP = frozenset({"<unk>", "<s>", "<|endoftext|>"})
-
-_ADDED_TYPES = (PieceType.UNKNOWN, PieceType.CONTROL, PieceType.USER_DEFINED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +72,7 @@ class TokenizerMetadata:
     merges: list[tuple[str, str]]
     ids: dict[str, int]
     add_bos: bool
-    space_prefix: str
+    space_prefix: SpacePrefix
     lstrip_ids: frozenset[int]
     rstrip_ids: frozenset[int]
 
@@ -107,7 +92,7 @@ class TokenizerMetadata:
     @cached_property
     def added_ids(self) -> list[int]:
         """Tokens found in a text before it is split into pieces, special or not."""
-        typed = {id for id, kind in enumerate(self.types) if kind in _ADDED_TYPES}
+        typed = {id for id, kind in enumerate(self.types) if kind in ADDED_TYPES}
         return sorted(typed | set(self.ids.values()))
 
 
@@ -145,7 +130,7 @@ def read_tokenizer_metadata(metadata: Mapping[str, Any]) -> TokenizerMetadata:
         add_bos=_typed(metadata, ADD_BOS, bool, model == "llama") and "bos" in ids,
         space_prefix=_read_space_prefix(metadata, model),
         lstrip_ids=_read_ids(metadata, LSTRIP, tokens, frozenset()),
-        rstrip_ids=_read_ids(metadata, RSTRIP, tokens, _published_rstrip_ids(tokens, types)),
+        rstrip_ids=_read_ids(metadata, RSTRIP, tokens, presumed_rstrip_ids(tokens, types)),
     )
     for id in vocabulary.special_ids:
         if len(tokens[id]) == 1:  # every text with this letter would contain the token
@@ -242,24 +227,12 @@ def _read_merges(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     return merges
 
 
-def _read_space_prefix(metadata: Mapping[str, Any], model: str) -> str:
+def _read_space_prefix(metadata: Mapping[str, Any], model: str) -> SpacePrefix:
     add = model == "llama" and _typed(metadata, ADD_SPACE_PREFIX, bool, True)
-    prefix: str = _typed(metadata, SPACE_PREFIX, str, "always" if add else "never")
+    prefix = _typed(metadata, SPACE_PREFIX, str, "always" if add else "never")
     if prefix not in ("always", "first", "never"):
         raise TokenizerError("unknown prefix", field=SPACE_PREFIX, value=prefix)
-    return prefix
-
-
-def _published_rstrip_ids(tokens: list[str], types: list[PieceType]) -> frozenset[int]:
-    """Which tokens swallow what follows in Microsoft's Phi-3; in other vocabularies none."""
-    added = {
-        token: id
-        for id, (token, kind) in enumerate(zip(tokens, types, strict=True))
-        if kind in _ADDED_TYPES
-    }
-    if not (added.keys() >= _PHI3_CHAT and "<s>" in added):
-        return frozenset()
-    return frozenset(id for token, id in added.items() if token not in _PHI3_WITHOUT_RSTRIP)
+    return cast(SpacePrefix, prefix)
 
 
 def _read_ids(

@@ -16,25 +16,11 @@ from ..errors import CheckpointError, TokenizerError, UnsupportedError
 from .added_tokens import from_tokenizer_json
 from .json_file import typed
 from .pieces import BYTE_PIECE, SPACE, Piece, PieceType, SpacePrefix, TrainedVocabulary
+from .word_split import CL100K, O200K
 
 Merge = tuple[str, str]
 
-# The expressions that split text before byte-level BPE, with GGUF's names for them. Phi-4 uses
-# cl100k_base's, Phi-4-mini o200k_base's (both published with tiktoken).
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_BEFORE_WORD = r"[^\r\n\p{L}\p{N}]?"
-_SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
-_CL100K = (
-    rf"{_CONTRACTION}|{_BEFORE_WORD}\p{{L}}+|\p{{N}}{{1,3}}"
-    rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACES}"
-)
-_O200K = (
-    rf"{_BEFORE_WORD}{_UPPER}*{_LOWER}+{_CONTRACTION}?"
-    rf"|{_BEFORE_WORD}{_UPPER}+{_LOWER}*{_CONTRACTION}?"
-    rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
-)
-_PRE_NAMES = {_CL100K: "dbrx", _O200K: "gpt-4o"}
+_PRE_NAMES = {CL100K: "dbrx", O200K: "gpt-4o"}
 _PRE_NAME_OF_GPT2_SPLIT = "phi-2"
 
 
