@@ -20,7 +20,7 @@ def checkpoint() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def demo_gguf(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packaged checkpoint as a Q8_0 file."""
-    path = tmp_path_factory.mktemp("demo") / "demo-Q8_0.gguf"
-    phigguf.convert(checkpoint, path, "Q8_0", progress=False)
+    """The packaged checkpoint as a BF16 file."""
+    path = tmp_path_factory.mktemp("demo") / "demo-BF16.gguf"
+    phigguf.convert(checkpoint, path, "BF16", progress=False)
     return path

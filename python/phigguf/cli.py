@@ -81,6 +81,9 @@ def convert(checkpoint: Path, output: Path, type_name: str, as_json: bool, **set
 @click.argument("source", type=options.FILE)
 @click.argument("output", type=options.FILE)
 @click.argument("type_name", metavar="TYPE")
+@click.option(
+    "--allow-requantize", is_flag=True, help="Read quantized tensors too; their errors add up."
+)
 @options.quantizing
 def quantize(source: Path, output: Path, type_name: str, as_json: bool, **settings: Any) -> None:
     """Turn the GGUF file SOURCE into one of another TYPE or recipe."""
