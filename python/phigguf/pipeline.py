@@ -23,7 +23,7 @@ from .errors import ImatrixError, InvalidArgument, QuantizationError, Unsupporte
 from .io.atomic import atomic_output
 from .io.gguf_format import MetadataValue
 from .io.gguf_writer import GGUFWriter, TensorSpec
-from .io.imatrix import Imatrix
+from .io.imatrix import Imatrix, read_imatrix
 from .plan import PlanTensor
 from .progress import progress_bar
 from .report import Report, TensorReport
@@ -108,6 +108,11 @@ class Job:
     planned: Sequence[PlanTensor]
     imatrix: Imatrix | None = None
     allow_requantize: bool = False
+
+
+def open_imatrix(imatrix: str | os.PathLike[str] | Imatrix | None) -> Imatrix | None:
+    """Read an importance matrix if it is given by path."""
+    return imatrix if imatrix is None or isinstance(imatrix, Imatrix) else read_imatrix(imatrix)
 
 
 def run(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from .convert import open_imatrix
 from .gguf_metadata import quantized
 from .io.gguf import TensorInfo, read_gguf
 from .io.imatrix import Imatrix
-from .pipeline import Job, SourceMatrix, SourceTensor, run
+from .pipeline import Job, SourceMatrix, SourceTensor, open_imatrix, run
 from .plan import Choices, Geometry, Overrides, PlanTensor, layout_order, plan
 from .recipes import find_recipe
 from .report import Report

@@ -11,12 +11,12 @@ from .errors import CheckpointError, UnsupportedError
 from .gguf_metadata import identity, quantized
 from .io.checkpoint import Checkpoint, open_checkpoint
 from .io.gguf_format import string
-from .io.imatrix import Imatrix, read_imatrix
+from .io.imatrix import Imatrix
 from .io.safetensors import SafeTensor
 from .io.whitespace_rules import whitespace_metadata
 from .models.conversion import Conversion, TensorSource
 from .models.conversions import conversion_of
-from .pipeline import Bytes, Job, SourceMatrix, SourceTensor, run
+from .pipeline import Bytes, Job, SourceMatrix, SourceTensor, open_imatrix, run
 from .plan import Choices, Geometry, Overrides, PlanTensor, is_quantizable, layout_order, plan
 from .recipes import find_recipe
 from .report import Report
@@ -124,11 +124,6 @@ def convert(
         imatrix=importance,
     )
     return run(job, dst, dry_run=dry_run, threads=threads, progress=progress)
-
-
-def open_imatrix(imatrix: str | os.PathLike[str] | Imatrix | None) -> Imatrix | None:
-    """Read an importance matrix if it is given by path."""
-    return imatrix if imatrix is None or isinstance(imatrix, Imatrix) else read_imatrix(imatrix)
 
 
 def _kept_type(tensor: SourceTensor) -> TensorType:
