@@ -1,4 +1,4 @@
-// Four lanes of NEON, shared by the ISAs that differ only in their byte dot product.
+// Four lanes of NEON with FEAT_DotProd, shared by the ISAs that differ only in how they take wide codes.
 #pragma once
 
 #include <arm_neon.h>
@@ -78,9 +78,7 @@ inline f32v to_f32(i32v a) { return {vcvtq_f32_s32(a.v)}; }
 inline i32v truncate(f32v a) { return select(a < set(0x1p31f), i32v{vcvtq_s32_f32(a.v)}, set(INT32_MIN)); }
 inline i32v as_bits(f32v a) { return {vreinterpretq_s32_f32(a.v)}; }
 inline f32v as_floats(i32v a) { return {vreinterpretq_f32_s32(a.v)}; }
-inline i32v to_f16(f32v a) {
-  return {vreinterpretq_s32_u32(vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(a.v))))};
-}
+inline i32v to_f16(f32v a) { return {vreinterpretq_s32_u32(vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(a.v))))}; }
 inline f32v from_f16(i32v a) { return {vcvt_f32_f16(vreinterpret_f16_u16(low_words(a)))}; }
 
 inline void transpose(f32v (&m)[kLanes]) {
@@ -92,6 +90,16 @@ inline void transpose(f32v (&m)[kLanes]) {
   m[1].v = vreinterpretq_f32_f64(vtrn1q_f64(odd01, odd23));
   m[2].v = vreinterpretq_f32_f64(vtrn2q_f64(even01, even23));
   m[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23));
+}
+
+inline i32v dot_words(i32v acc, i32v a, i32v b) {
+  const int16x8_t a_i16x8 = vreinterpretq_s16_s32(a.v), b_i16x8 = vreinterpretq_s16_s32(b.v);
+  const int32x4_t low_i32x4 = vmull_s16(vget_low_s16(a_i16x8), vget_low_s16(b_i16x8));
+  const int32x4_t high_i32x4 = vmull_high_s16(a_i16x8, b_i16x8);
+  return {vaddq_s32(acc.v, vpaddq_s32(low_i32x4, high_i32x4))};
+}
+inline i32v dot_bytes(i32v acc, i32v codes, i32v x) {
+  return {vdotq_s32(acc.v, vreinterpretq_s8_s32(codes.v), vreinterpretq_s8_s32(x.v))};
 }
 
 PHIGGUF_END_ISA

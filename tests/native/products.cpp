@@ -1,0 +1,85 @@
+// Weights of every type times activations, a token at a time and many together.
+#include <cstring>
+
+#include "dispatch/dispatch.h"
+#include "inputs.h"
+#include "ops/recode.h"
+#include "results.h"
+
+namespace phigguf::digest {
+namespace {
+
+struct Weights {
+  std::string name;
+  Type type;
+  size_t rows, cols;
+  std::vector<uint8_t> bytes;
+};
+
+std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
+  std::vector<float> out(tokens * w.rows);
+  std::vector<int8_t> codes(tokens * w.cols);
+  std::vector<int32_t> corrections(tokens * w.cols / kCorrectionWidth);
+  std::vector<float> scales(tokens * w.cols / static_cast<size_t>(info(w.type).block_width));
+  const Activations activations{codes.data(), corrections.data(), scales.data()};
+  const int type = static_cast<int>(w.type);
+  if (!is_float_type(w.type)) {
+    for (size_t t = 0; t < tokens; ++t) {
+      kernels().quantize_activations[type](x + t * w.cols, w.cols, t, activations);
+    }
+  }
+  kernels().matmul[type]({w.bytes.data(), w.rows, w.cols, tokens, x, activations, out.data(), w.rows});
+  return out;
+}
+
+void add_product(Results& results, const Weights& w, const Distribution& input, size_t tokens) {
+  const std::string name =
+      std::string("matmul ") + info(w.type).name + " " + w.name + " and " + input.name + " activations";
+  const std::vector<float> x = weights(input, tokens * w.cols);
+  results.add(name + ", together", hash_floats(multiply(w, x.data(), tokens)));
+  Hash singly;
+  for (size_t t = 0; t < tokens; ++t) singly.add_floats(multiply(w, x.data() + t * w.cols, 1));
+  results.add(name + ", singly", singly.value());
+}
+
+Weights encoded(Type type, size_t rows, size_t cols) {
+  const std::vector<float> x = weights(distribution("heavy_tailed"), rows * cols);
+  Weights w{"weights", type, rows, cols, std::vector<uint8_t>(rows * info(type).row_bytes(cols))};
+  RecodeJob job{};
+  job.source = reinterpret_cast<const uint8_t*>(x.data());
+  job.source_type = Type::F32;
+  job.target = w.bytes.data();
+  job.target_type = type;
+  job.rows = rows;
+  job.cols = cols;
+  recode(job);
+  return w;
+}
+
+// Every byte a block can hold; and only those at the ends of its signed and unsigned range, where sums saturate.
+Weights random_bytes(Type type, size_t rows, size_t cols) {
+  return {"random bytes", type, rows, cols, bytes(rows * info(type).row_bytes(cols))};
+}
+Weights extreme_bytes(Type type, size_t rows, size_t cols) {
+  Weights w{"extreme bytes", type, rows, cols, bytes(rows * info(type).row_bytes(cols))};
+  constexpr uint8_t kExtremes[] = {0x00, 0x7f, 0x80, 0xff};
+  for (uint8_t& byte : w.bytes) byte = kExtremes[byte % 4];
+  return w;
+}
+
+}  // namespace
+
+void add_products(Results& results) {
+  for (const Type type : all_types()) {
+    const auto block = static_cast<size_t>(info(type).block_width);
+    const size_t odd_cols = is_float_type(type) ? 77 : 3 * block;
+    add_product(results, encoded(type, 19, 512), distribution("normal"), 70);
+    add_product(results, random_bytes(type, 13, odd_cols), distribution("heavy_tailed"), 7);
+    add_product(results, random_bytes(type, 13, odd_cols), distribution("not_finite"), 7);
+    add_product(results, random_bytes(type, 3, odd_cols), distribution("denormal"), 3);
+    add_product(results, extreme_bytes(type, 61, block), distribution("largest"), 5);
+    add_product(results, extreme_bytes(type, 61, block), distribution("signs"), 5);
+  }
+}
+
+}  // namespace phigguf::digest
