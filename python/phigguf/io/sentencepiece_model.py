@@ -49,6 +49,7 @@ def read_sentencepiece_model(path: Path) -> TrainedVocabulary:
         model = _parse_model(memoryview(data))
     except _Malformed as error:
         raise TokenizerError(str(error), file=path, value=error.value) from error
+    _check_pieces(model.pieces, path)
     if model.algorithm != _BPE:
         raise UnsupportedError(
             "only BPE SentencePiece models can become a GGUF vocabulary",
@@ -56,7 +57,6 @@ def read_sentencepiece_model(path: Path) -> TrainedVocabulary:
             field="trainer_spec.model_type",
             value=_ALGORITHM_NAMES.get(model.algorithm, model.algorithm),
         )
-    _check_pieces(model.pieces, path)
     return TrainedVocabulary(
         model="llama",
         pre="default",

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import TokenizerError, UnsupportedError
 from .json_file import typed
 
-KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+KINDS = ("bos", "eos", "unk", "sep", "pad", "mask")  # those for which GGUF has a key
 
 
 @dataclass
@@ -63,7 +63,7 @@ def read_special_tokens(
     UnsupportedError
         The post-processor does something that GGUF cannot say.
     """
-    names = {kind: _token_text(tokenizer_config.get(f"{kind}_token")) for kind in KINDS}
+    names = {kind: _token_text(tokenizer_config.get(f"{kind}_token")) for kind in (*KINDS, "cls")}
     tokenizer_path = directory / "tokenizer.json"
     names["bos"] = names["bos"] or names["cls"]
     names["eos"] = names["eos"] or names["sep"]
@@ -74,8 +74,8 @@ def read_special_tokens(
         flag = tokenizer_config.get(f"add_{kind}_token")
         if isinstance(flag, bool):
             special.added.setdefault(kind, flag)
-    for kind, text in names.items():
-        if text in added_ids:
+    for kind in (*KINDS, "eot"):
+        if (text := names.get(kind)) in added_ids:
             special.ids[kind] = added_ids[text]
     _take_ids_from_config(config, special)
     for kind, token in special.ids.items():
