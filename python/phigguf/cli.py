@@ -198,9 +198,11 @@ def bench(
 @options.as_json
 def info(as_json: bool) -> None:
     """Show the version, the CPU and the instruction sets that can be used."""
+    from phigguf._core import compiled_isas
+
     facts = _machine() | {
         "available_isas": phigguf.available_isas(),
-        "compiled_isas": phigguf.compiled_isas(),
+        "compiled_isas": compiled_isas(),
     }
     if as_json:
         _show_json(facts)
@@ -233,12 +235,13 @@ def demo(
 
 
 def _machine() -> dict[str, Any]:
+    from phigguf._core import num_threads
     from phigguf.system import cpu_name
 
     return {
         "version": phigguf.__version__,
         "isa": phigguf.isa(),
-        "threads": phigguf.num_threads(),
+        "threads": num_threads(),
         "cpu": cpu_name(),
     }
 

@@ -72,7 +72,12 @@ quantizing = _all_of(
 )
 
 sampling = _all_of(
-    click.option("-n", "--max-tokens", type=click.IntRange(min=0), default=128, show_default=True),
+    click.option(
+        "-n",
+        "--max-tokens",
+        type=click.IntRange(min=0),
+        help="Stop after N tokens; if not given, when the text ends or the context is full.",
+    ),
     click.option(
         "--temperature",
         type=click.FloatRange(min=0),

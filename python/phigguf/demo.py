@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -67,15 +66,12 @@ def _complete(
     write: Callable[[str], None], model: phigguf.Model, prompt: str, max_tokens: int, seed: int
 ) -> None:
     write(prompt)
-    pieces = []
-    start = time.perf_counter()
-    for piece in model.generate(prompt, max_tokens=max_tokens, seed=seed, stream=True):
+    stream = model.generate(prompt, max_tokens=max_tokens, seed=seed, stream=True)
+    for piece in stream:
         write(piece)
-        pieces.append(piece)
-    seconds = time.perf_counter() - start
-    tokens = len(model.tokenizer.encode("".join(pieces), add_bos=False))
-    write(f"\n\n{tokens} tokens in {seconds:.2f} s: {tokens / seconds:.0f} tokens/s ")
-    write(f"({phigguf.isa()}, {phigguf.num_threads()} threads)\n")
+    if stream.result:
+        write(f"\n\n{len(stream.result.token_ids)} tokens, {stream.result.decode_tps:.0f} tokens/s ")
+        write(f"({phigguf.isa()}, {phigguf.num_threads()} threads)\n")
 
 
 def _compare_perplexities(
