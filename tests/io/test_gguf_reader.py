@@ -16,6 +16,7 @@ from gguf_bytes import (
     F32,
     Q4_0,
     STRING,
+    UINT8,
     UINT16,
     UINT32,
     array,
@@ -158,6 +159,13 @@ def test_version_2_and_an_empty_file_of_it(tmp_path: Path) -> None:
     path.write_bytes(gguf_file(version=2))
     with read_gguf(str(path)) as file:
         assert (file.metadata, file.tensors) == ({}, {})
+
+
+def test_the_shortest_entry_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf_file([entry("k", UINT8, b"\7")], alignment=1))
+    with read_gguf(path) as file:
+        assert file.metadata == {"k": 7}
 
 
 def test_empty_arrays_keep_their_type(tmp_path: Path) -> None:

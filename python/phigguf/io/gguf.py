@@ -134,8 +134,8 @@ class GGUFFile:
 def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """Map a GGUF file (version 2 or 3, little-endian) and validate everything but the numbers.
 
-    Tensor data is not read. For a split model, ``name-00001-of-00003.gguf``, any of its files may
-    be given; all of them are opened.
+    Tensor data is not read, and the file must not be shortened while it is in use. For a split
+    model, ``name-00001-of-00003.gguf``, any of its files may be given; all of them are opened.
 
     Raises
     ------
