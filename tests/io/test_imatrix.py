@@ -16,7 +16,8 @@ from phigguf.errors import Error, FileMissing, ImatrixError
 from phigguf.io.imatrix import read_imatrix
 
 NAME = "blk.0.attn_qkv.weight"
-SUMS = np.array([0.1, 1.7, 3e-42, 8.5e30, 0.0, 7.3], dtype=np.float32)
+# Over many orders of magnitude, a zero and a denormal included.
+SUMS = np.append(np.random.default_rng(0).lognormal(0, 9, 254), [0, 3e-42]).astype(np.float32)
 
 
 def number(value: int) -> bytes:
