@@ -6,4 +6,7 @@ PYBIND11_MODULE(_core, module) {
   phigguf::bind_types(module);
   phigguf::bind_isa(module);
   phigguf::bind_recode(module);
+  phigguf::bind_matmul(module);
+  phigguf::bind_float_ops(module);
+  phigguf::bind_attention(module);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "formats/format_list.h"
+#include "kernels/compute_jobs.h"
 
 namespace phigguf {
 
@@ -32,12 +33,21 @@ struct EncodeJob {
 using EncodeRows = EncodeStatus (*)(const EncodeJob& job);
 using DecodeBlocks = void (*)(const uint8_t* blocks, size_t n_blocks, float* out);
 using SquaredError = double (*)(const float* a, const float* b, size_t n);
+using QuantizeActivations = void (*)(const float* x, size_t cols, size_t token, const Activations& all);
+using Matmul = void (*)(const MatmulJob& job);
 
 struct KernelTable {
   const char* isa;
   EncodeRows encode[kTypeCount];
   DecodeBlocks decode[kTypeCount];
   SquaredError squared_error;
+  QuantizeActivations quantize_activations[kTypeCount];  // null for float types
+  Matmul matmul[kTypeCount];
+  void (*rms_norm)(const float* x, const float* weight, size_t size, float epsilon, float* out);
+  void (*silu_mul)(const float* gate, const float* up, size_t size, float* out);
+  void (*rotate_halves)(float* x, const float* cosines, const float* sines, size_t half);
+  size_t (*attention_scratch)(const AttentionJob& job);
+  void (*attend)(const AttentionJob& job);
 };
 
 }  // namespace phigguf

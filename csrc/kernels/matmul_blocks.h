@@ -11,6 +11,7 @@
 #pragma once
 
 #include "kernels/activations.h"
+#include "kernels/matmul_output.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -34,17 +35,19 @@ inline void gather_words(const Byte* const (&bytes)[kLanes], i32v* words) {
   for (int q = 0; q < Count / 4; ++q) words[q] = load(lanes[q]);
 }
 
+// A 32-wide block has fewer words than the widest vectors have lanes; the rest of those squares stays unused.
 template <class Format>
 inline void interleave_codes(const Fields<Format> (&rows)[kLanes], i32v* code) {
-  for (int q = 0; q < Format::kWidth / 4; q += kLanes) {
+  constexpr int kWords = Format::kWidth / 4, kStep = kWords < kLanes ? kWords : kLanes;
+  for (int q = 0; q < kWords; q += kStep) {
     f32v square[kLanes];
     for (int l = 0; l < kLanes; ++l) {
-      int32_t words[kLanes];
-      std::memcpy(words, rows[l].code + 4 * q, sizeof words);
+      int32_t words[kLanes] = {};
+      std::memcpy(words, rows[l].code + 4 * q, 4 * kStep);
       square[l] = as_floats(load(words));
     }
     transpose(square);
-    for (int l = 0; l < kLanes; ++l) code[q + l] = as_bits(square[l]);
+    for (int i = 0; i < kStep; ++i) code[q + i] = as_bits(square[i]);
   }
 }
 
@@ -157,17 +160,6 @@ inline void multiply_tile(const MatmulJob& job, size_t row, size_t first, size_t
     for (; t + 4 <= n; t += 4) add_block_to<Format, 4>(rows, job, b, first + t, acc + t);
     if (n - t >= 2) add_block_to<Format, 2>(rows, job, b, first + t, acc + t), t += 2;
     if (n - t == 1) add_block_to<Format, 1>(rows, job, b, first + t, acc + t);
-  }
-}
-
-inline void store_products(const MatmulJob& job, size_t row, size_t token, f32v products) {
-  float* out = job.out + token * job.out_stride + row;
-  if (job.rows - row >= kLanes) {
-    store(out, products);
-  } else {
-    float lanes[kLanes];
-    store(lanes, products);
-    std::memcpy(out, lanes, (job.rows - row) * sizeof(float));
   }
 }
 

@@ -3,8 +3,8 @@
 // kLanes weight rows are taken together, so that one transpose adds up the partial sums of all of them.
 #pragma once
 
-#include "kernels/compute_jobs.h"
 #include "kernels/lane_sums.h"
+#include "kernels/matmul_output.h"
 
 PHIGGUF_BEGIN_ISA
 

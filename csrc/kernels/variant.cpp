@@ -1,8 +1,12 @@
 // Compiled once per ISA: every kernel, instantiated for every tensor type, in one table.
 #include "formats/all_formats.h"
+#include "kernels/attention.h"
 #include "kernels/decode.h"
 #include "kernels/encode.h"
+#include "kernels/float_ops.h"
 #include "kernels/kernel_table.h"
+#include "kernels/matmul_blocks.h"
+#include "kernels/matmul_floats.h"
 
 namespace phigguf {
 namespace PHIGGUF_ISA {
@@ -25,6 +29,25 @@ const KernelTable& kernel_table() {
 #undef PHIGGUF_BLOCK_ENTRY
       },
       squared_error,
+      {
+#define PHIGGUF_FLOAT_ENTRY(name, id, element) nullptr,
+#define PHIGGUF_BLOCK_ENTRY(name, id, width) quantize_activations<name>,
+          PHIGGUF_FLOAT_TYPES(PHIGGUF_FLOAT_ENTRY) PHIGGUF_BLOCK_TYPES(PHIGGUF_BLOCK_ENTRY)
+#undef PHIGGUF_FLOAT_ENTRY
+#undef PHIGGUF_BLOCK_ENTRY
+      },
+      {
+#define PHIGGUF_FLOAT_ENTRY(name, id, element) matmul_floats<element>,
+#define PHIGGUF_BLOCK_ENTRY(name, id, width) matmul_blocks<name>,
+          PHIGGUF_FLOAT_TYPES(PHIGGUF_FLOAT_ENTRY) PHIGGUF_BLOCK_TYPES(PHIGGUF_BLOCK_ENTRY)
+#undef PHIGGUF_FLOAT_ENTRY
+#undef PHIGGUF_BLOCK_ENTRY
+      },
+      rms_norm,
+      silu_mul,
+      rotate_halves,
+      attention_scratch,
+      attend,
   };
   return kTable;
 }

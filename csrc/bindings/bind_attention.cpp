@@ -1,0 +1,108 @@
+#include <mutex>
+
+#include "bindings/array_args.h"
+#include "bindings/bindings.h"
+#include "ops/kv_cache.h"
+
+namespace py = pybind11;
+
+namespace phigguf {
+namespace {
+
+// A cache that refuses to be used by two threads at a time.
+class SafeCache {
+ public:
+  explicit SafeCache(const CacheGeometry& geometry) : cache_(geometry) {}
+
+  template <class Work>
+  auto use(const Work& work) {
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) raise_error("InvalidArgument", "another thread is using it", "cache", py::none());
+    return work(cache_);
+  }
+
+ private:
+  KvCache cache_;
+  std::mutex mutex_;
+};
+
+size_t checked_size(py::ssize_t value, const char* name) {
+  constexpr py::ssize_t kMost = 1 << 20;
+  if (value < 1 || value > kMost) {
+    raise_error("InvalidArgument", "must be from 1 to " + std::to_string(kMost), name, py::int_(value));
+  }
+  return static_cast<size_t>(value);
+}
+
+std::unique_ptr<SafeCache> make_cache(py::ssize_t layers, py::ssize_t kv_heads, py::ssize_t head_dim,
+                                      const std::string& type) {
+  CacheGeometry geometry{};
+  geometry.layers = checked_size(layers, "layers");
+  geometry.kv_heads = checked_size(kv_heads, "kv_heads");
+  geometry.head_dim = checked_size(head_dim, "head_dim");
+  geometry.type = type_from_name(type);
+  checked_row_bytes(geometry.type, geometry.head_dim);
+  return std::make_unique<SafeCache>(geometry);
+}
+
+[[noreturn]] void raise_problem(const EncodeStatus& status, size_t layer, size_t position, Type type) {
+  const char* problem = status.problem == Problem::kNotFinite
+                            ? "a key or value is not a finite number"
+                            : "a key or value is too large for the cache's type; use F32";
+  raise_error("QuantizationError", problem,
+              "layer " + std::to_string(layer) + ", position " + std::to_string(position + status.row),
+              py::str(info(type).name));
+}
+
+py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, size_t heads, size_t window,
+                          float scale) {
+  const CacheGeometry& geometry = cache.geometry();
+  AttendTask task{};
+  task.qkv = input<float>(qkv, 2, "qkv");
+  task.tokens = extent(qkv, 0);
+  task.heads = heads;
+  task.window = window;
+  task.scale = scale;
+  if (layer >= geometry.layers) {
+    raise_error("InvalidArgument", "there are " + std::to_string(geometry.layers) + " layers", "layer",
+                py::int_(layer));
+  }
+  if (heads == 0 || heads % geometry.kv_heads != 0) {
+    raise_error("ShapeError", "must be a multiple of " + std::to_string(geometry.kv_heads) + " key-value heads",
+                "heads", py::int_(heads));
+  }
+  check_extent(qkv, 1, cache.row_width(heads), "qkv");
+  py::array_t<float> out({task.tokens, heads * geometry.head_dim});
+  task.out = out.mutable_data();
+  const size_t position = cache.length(layer);
+  const EncodeStatus status = without_gil([&] { return cache.attend(layer, task); });
+  if (status.problem != Problem::kNone) raise_problem(status, layer, position, geometry.type);
+  return out;
+}
+
+}  // namespace
+
+void bind_attention(py::module_& module) {
+  py::class_<SafeCache>(module, "KvCache", "Keys and values of one sequence, layer by layer.")
+      .def(py::init(&make_cache), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"), py::arg("type"))
+      .def("__len__",
+           [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.length(); }); })
+      .def_property_readonly(
+          "nbytes", [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.bytes(); }); },
+          "Bytes of memory in use.")
+      .def(
+          "truncate",
+          [](SafeCache& self, size_t length) { self.use([=](KvCache& cache) { cache.truncate(length); }); },
+          py::arg("length"), "Forget positions from length on.")
+      .def(
+          "attend",
+          [](SafeCache& self, size_t layer, const py::array& qkv, size_t heads, size_t window, float scale) {
+            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, window, scale); });
+          },
+          py::arg("layer"), py::arg("qkv"), py::arg("heads"), py::arg("window"), py::arg("scale"),
+          "Append the keys and values in rotated float32 qkv[m, (heads + 2 * kv_heads) * head_dim] to a layer and\n"
+          "return softmax(scale * q k^T) v for its queries, float32[m, heads * head_dim]. A query sees its own and\n"
+          "earlier positions, the last `window` of them if that is not 0.");
+}
+
+}  // namespace phigguf

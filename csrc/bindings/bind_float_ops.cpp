@@ -1,0 +1,82 @@
+#include "bindings/array_args.h"
+#include "bindings/bindings.h"
+#include "ops/float_ops.h"
+
+namespace py = pybind11;
+
+namespace phigguf {
+namespace {
+
+py::array_t<float> rms_norm_array(const py::array& x, const py::array& weight, float epsilon) {
+  const float* rows = input<float>(x, 2, "x");
+  const size_t m = extent(x, 0), cols = extent(x, 1);
+  const float* weights = input<float>(weight, 1, "weight");
+  check_extent(weight, 0, cols, "weight");
+  py::array_t<float> out({m, cols});
+  float* values = out.mutable_data();
+  without_gil([&] { rms_norm(rows, weights, m, cols, epsilon, values); });
+  return out;
+}
+
+py::array_t<float> silu_mul_array(const py::array& gate_up) {
+  const float* rows = input<float>(gate_up, 2, "gate_up");
+  const size_t m = extent(gate_up, 0), cols = extent(gate_up, 1) / 2;
+  check_extent(gate_up, 1, 2 * cols, "gate_up");
+  py::array_t<float> out({m, cols});
+  float* values = out.mutable_data();
+  without_gil([&] { silu_mul(rows, m, cols, values); });
+  return out;
+}
+
+py::tuple rope_table_arrays(const py::array& positions, const py::array& frequencies, float factor) {
+  RopeTableTask task{};
+  task.positions = input<int32_t>(positions, 1, "positions");
+  task.rows = extent(positions, 0);
+  task.frequencies = input<float>(frequencies, 1, "frequencies");
+  task.half = extent(frequencies, 0);
+  task.factor = factor;
+  py::array_t<float> cosines({task.rows, task.half}), sines({task.rows, task.half});
+  task.cosines = cosines.mutable_data();
+  task.sines = sines.mutable_data();
+  without_gil([&] { fill_rope_tables(task); });
+  return py::make_tuple(cosines, sines);
+}
+
+void rotate_array(py::array& x, size_t heads, size_t head_dim, const py::array& cosines, const py::array& sines) {
+  RopeTask task{};
+  task.x = output<float>(x, 2, "x");
+  task.rows = extent(x, 0);
+  task.stride = extent(x, 1);
+  task.cosines = input<float>(cosines, 2, "cosines");
+  task.sines = input<float>(sines, 2, "sines");
+  task.half = extent(cosines, 1);
+  task.heads = heads;
+  task.head_dim = head_dim;
+  check_extent(cosines, 0, task.rows, "cosines");
+  check_extent(sines, 0, task.rows, "sines");
+  check_extent(sines, 1, task.half, "sines");
+  if (head_dim == 0 || heads > task.stride / head_dim) {
+    raise_error("ShapeError", "x has no room for " + std::to_string(heads) + " heads", "head_dim", py::int_(head_dim));
+  }
+  if (2 * task.half > head_dim) {
+    raise_error("ShapeError", "a head of " + std::to_string(head_dim) + " has no such number of pairs", "cosines",
+                py::int_(task.half));
+  }
+  without_gil([&] { rotate(task); });
+}
+
+}  // namespace
+
+void bind_float_ops(py::module_& module) {
+  module.def("rms_norm", &rms_norm_array, py::arg("x"), py::arg("weight"), py::arg("epsilon"),
+             "weight * x / sqrt(mean(x^2) + epsilon) over the rows of float32 x[m, cols].");
+  module.def("silu_mul", &silu_mul_array, py::arg("gate_up"),
+             "silu(gate) * up for float32 gate_up[m, 2 * cols], the gate first: float32[m, cols].");
+  module.def("rope_tables", &rope_table_arrays, py::arg("positions"), py::arg("frequencies"), py::arg("factor"),
+             "factor * (cos, sin) of int32 positions[m] * float32 frequencies[half]: two float32[m, half].");
+  module.def("rotate", &rotate_array, py::arg("x"), py::arg("heads"), py::arg("head_dim"), py::arg("cosines"),
+             py::arg("sines"),
+             "Rotate the first heads of every row of float32 x[m, cols] in place; pair i is (i, i + half).");
+}
+
+}  // namespace phigguf

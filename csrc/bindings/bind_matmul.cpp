@@ -1,0 +1,61 @@
+#include "bindings/array_args.h"
+#include "bindings/bindings.h"
+#include "ops/float_ops.h"
+#include "ops/matmul.h"
+
+namespace py = pybind11;
+
+namespace phigguf {
+namespace {
+
+// Rows of a tensor type that hold `cols` weights each, aligned as the type's numbers want to be.
+const uint8_t* checked_weights(const py::array& weights, Type type, size_t cols) {
+  const uint8_t* bytes = input<uint8_t>(weights, 2, "w");
+  check_extent(weights, 1, checked_row_bytes(type, cols), "w");
+  const size_t alignment = is_float_type(type) ? static_cast<size_t>(info(type).block_bytes) : 1;
+  if (reinterpret_cast<uintptr_t>(bytes) % alignment == 0) return bytes;
+  throw py::type_error("w must be aligned to " + std::to_string(alignment) + " bytes");
+}
+
+py::array_t<float> matmul_array(const py::array& x, const py::array& weights, const std::string& type, int threads) {
+  MatmulTask task{};
+  task.type = type_from_name(type);
+  task.x = input<float>(x, 2, "x");
+  task.m = extent(x, 0);
+  task.k = extent(x, 1);
+  task.weights = checked_weights(weights, task.type, task.k);
+  task.n = extent(weights, 0);
+  task.threads = threads;
+  py::array_t<float> out({task.m, task.n});
+  task.out = out.mutable_data();
+  without_gil([&] { matmul(task); });
+  return out;
+}
+
+py::array_t<float> read_row_array(const py::array& weights, const std::string& type_name, size_t cols,
+                                  const py::array& ids) {
+  const Type type = type_from_name(type_name);
+  const uint8_t* bytes = checked_weights(weights, type, cols);
+  const int32_t* rows = input<int32_t>(ids, 1, "ids");
+  const size_t n = extent(ids, 0);
+  for (size_t i = 0; i < n; ++i) {
+    if (rows[i] >= 0 && static_cast<size_t>(rows[i]) < extent(weights, 0)) continue;
+    raise_error("InvalidArgument", "there are " + std::to_string(extent(weights, 0)) + " rows",
+                "ids[" + std::to_string(i) + "]", py::int_(rows[i]));
+  }
+  py::array_t<float> out({n, cols});
+  float* values = out.mutable_data();
+  without_gil([&] { read_rows(bytes, type, cols, rows, n, values); });
+  return out;
+}
+
+}  // namespace
+
+void bind_matmul(py::module_& module) {
+  module.def("matmul", &matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("threads") = 0,
+             "float32 x[m, k] times the transpose of w[n, row bytes], whose rows are of a tensor type: float32[m, n].");
+  module.def("read_rows", &read_row_array, py::arg("w"), py::arg("type"), py::arg("cols"), py::arg("ids"),
+             "Rows int32 ids[m] of w[n, row bytes] as float32[m, cols].");
+}
+
+}  // namespace phigguf

@@ -1,0 +1,64 @@
+// The keys and values of one sequence, in any tensor type that divides a head; and attention over them.
+//
+// Memory comes in pages of kPagePositions positions, one list per layer, as they are first written. A page holds
+// [key or value][kv head][position][head_dim].
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+
+namespace phigguf {
+
+struct CacheGeometry {
+  size_t layers, kv_heads, head_dim;
+  Type type;
+};
+
+// Rows of queries, keys and values side by side, [tokens][(heads + 2 * kv_heads) * head_dim], already rotated.
+struct AttendTask {
+  const float* qkv;
+  size_t tokens, heads;
+  size_t window;  // positions that a query sees, itself included; 0: all
+  float scale;
+  float* out;  // [tokens][heads * head_dim]
+};
+
+class KvCache {
+ public:
+  explicit KvCache(const CacheGeometry& geometry) : geometry_(geometry), layers_(geometry.layers) {}
+
+  const CacheGeometry& geometry() const { return geometry_; }
+  size_t row_width(size_t heads) const { return (heads + 2 * geometry_.kv_heads) * geometry_.head_dim; }
+
+  // Positions that every layer holds.
+  size_t length() const;
+  size_t length(size_t layer) const { return layers_[layer].length; }
+  size_t bytes() const;
+
+  // Forgets positions from n on.
+  void truncate(size_t n);
+
+  // Appends the keys and values to a layer, then computes every query's output. Where a value does not fit the
+  // cache's type nothing is appended; the status's row is the token.
+  EncodeStatus attend(size_t layer, const AttendTask& task);
+
+ private:
+  struct Layer {
+    size_t length = 0;
+    std::vector<std::unique_ptr<uint8_t[]>> pages;
+  };
+
+  size_t row_bytes() const { return info(geometry_.type).row_bytes(geometry_.head_dim); }
+  size_t half_page_bytes() const { return geometry_.kv_heads * kPagePositions * row_bytes(); }
+  uint8_t* row(const Layer& layer, size_t half, size_t head, size_t position) const;
+  EncodeStatus append(Layer& layer, const AttendTask& task) const;
+
+  CacheGeometry geometry_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace phigguf
