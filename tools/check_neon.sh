@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # NEON computes what x86 computes: cross-compile tests/native/digest.cpp for 64-bit ARM, run it under qemu as a CPU
-# without and as one with 8-bit matrix multiplication, and compare every line with this machine's own.
+# without and as one with 8-bit matrix multiplication, and compare every line with this machine's own. On the way,
+# check that the object files of every ISA, x86's too, are sealed (cmake/native_tests.cmake).
 # Needs g++-aarch64-linux-gnu, qemu-user-static, cmake and a C++ compiler. Takes about a minute.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-for tool in cmake aarch64-linux-gnu-g++ qemu-aarch64-static; do
+for tool in cmake ctest aarch64-linux-gnu-g++ qemu-aarch64-static; do
     command -v "$tool" >/dev/null || { echo "check_neon: $tool is not installed" >&2; exit 1; }
 done
 
@@ -15,10 +16,11 @@ trap 'rm -rf "$build"' EXIT
 compile() { # directory, further options of cmake
     local directory=$build/$1
     shift
-    cmake -S . -B "$directory" -DPHIGGUF_BUILD_PYTHON=OFF -DPHIGGUF_BUILD_DIGEST=ON -DPHIGGUF_WERROR=ON "$@" \
-        >"$directory.log" &&
-        cmake --build "$directory" --parallel 2 >>"$directory.log" ||
-        { cat "$directory.log" >&2; exit 1; }
+    {
+        cmake -S . -B "$directory" -DPHIGGUF_BUILD_PYTHON=OFF -DPHIGGUF_BUILD_DIGEST=ON -DPHIGGUF_WERROR=ON "$@" &&
+            cmake --build "$directory" --parallel 2 &&
+            ctest --test-dir "$directory" --tests-regex sealed --no-tests=error --output-on-failure
+    } >"$directory.log" 2>&1 || { cat "$directory.log" >&2; exit 1; }
 }
 
 fail() {
