@@ -1,4 +1,4 @@
-// Rows of floats to rows of blocks: the loop that feeds a format's quantizer kLanes blocks at a time.
+// Rows of floats to rows of blocks: the loop that feeds a format's quantizer kPairLanes blocks at a time.
 //
 // Lanes are consecutive blocks, across row ends where need be; a last, partial group repeats its last block. Blocks
 // do not depend on one another, so neither that nor the split of rows over threads shows in the bytes.
@@ -9,30 +9,37 @@
 
 PHIGGUF_BEGIN_ISA
 
-inline bool all_finite(const f32v* x, int n) {
-  const f32v largest = set(0x1.fffffep+127f);
-  maskv finite = abs(x[0]) <= largest;
-  for (int i = 1; i < n; ++i) finite = finite & (abs(x[i]) <= largest);
-  return !any(~finite);
+// No block format reaches 2^30: a scale is at most 65504, times a sub-scale of 128, times a code of 32. ggml's sums
+// overflow long after that, and would then turn a block to zeros without a word.
+constexpr float kUnreachable = 0x1p30f;
+
+inline Problem check_values(const f32w* x, int n) {
+  maskw reachable = abs(x[0]) <= set(kUnreachable);
+  for (int i = 1; i < n; ++i) reachable = reachable & (abs(x[i]) <= set(kUnreachable));
+  if (!any(~reachable)) return Problem::kNone;
+  for (int i = 0; i < n; ++i) {
+    if (any(~(abs(x[i]) <= set(0x1.fffffep+127f)))) return Problem::kNotFinite;
+  }
+  return Problem::kScaleOverflow;
 }
 
 inline bool is_finite_f16(uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; }
 
-// The mean over a row of x^2, summed from left to right as ggml does, for kLanes rows at once.
+// The mean over a row of x^2, summed from left to right as ggml does, for kPairLanes rows at once.
 template <class Element>
-inline f32v row_mean_squares(const Element* const (&rows)[kLanes], size_t cols) {
-  f32v sum = set(0.0f);
+inline f32w row_mean_squares(const Element* const (&rows)[kPairLanes], size_t cols) {
+  f32w sum = set(0.0f);
   for (size_t i = 0; i < cols; i += kLanes) {
-    const Element* column[kLanes];
-    for (int l = 0; l < kLanes; ++l) column[l] = rows[l] + i;
-    f32v x[kLanes];
+    const Element* column[kPairLanes];
+    for (int l = 0; l < kPairLanes; ++l) column[l] = rows[l] + i;
+    f32w x[kLanes];
     load_columns<kLanes>(column, x);
     for (int l = 0; l < kLanes; ++l) sum = sum + x[l] * x[l];
   }
   return sum / set(static_cast<float>(cols));
 }
 
-// Encodes at most kLanes rows, so that the lanes of one row_mean_squares cover them.
+// Encodes at most kPairLanes rows, so that the lanes of one row_mean_squares cover them.
 template <class Format, class Element>
 struct RowGroupEncoder {
   const Element* source;
@@ -43,15 +50,15 @@ struct RowGroupEncoder {
   size_t blocks_per_row() const { return cols / Format::kWidth; }
 
   EncodeStatus run() const {
-    float mean_squares[kLanes];
+    float mean_squares[kPairLanes];
     if (Format::Quantizer::kNeedsRowMeanSquare && importance) {
-      const Element* row[kLanes];
-      for (size_t l = 0; l < kLanes; ++l) row[l] = source + (l < rows ? l : rows - 1) * cols;
+      const Element* row[kPairLanes];
+      for (size_t l = 0; l < kPairLanes; ++l) row[l] = source + (l < rows ? l : rows - 1) * cols;
       store(mean_squares, row_mean_squares(row, cols));
     }
     const size_t total = rows * blocks_per_row();
-    for (size_t first = 0; first < total; first += kLanes) {
-      const size_t count = total - first < kLanes ? total - first : kLanes;
+    for (size_t first = 0; first < total; first += kPairLanes) {
+      const size_t count = total - first < kPairLanes ? total - first : kPairLanes;
       const EncodeStatus status = run_tile(first, count, mean_squares);
       if (status.problem != Problem::kNone) return status;
     }
@@ -60,10 +67,10 @@ struct RowGroupEncoder {
 
  private:
   EncodeStatus run_tile(size_t first, size_t count, const float* mean_squares) const {
-    const Element* lane[kLanes];
-    const float* lane_importance[kLanes];
-    float lane_mean_square[kLanes];
-    for (size_t l = 0; l < kLanes; ++l) {
+    const Element* lane[kPairLanes];
+    const float* lane_importance[kPairLanes];
+    float lane_mean_square[kPairLanes];
+    for (size_t l = 0; l < kPairLanes; ++l) {
       const size_t block = first + (l < count ? l : count - 1);
       const size_t row = block / blocks_per_row();
       const size_t col = block % blocks_per_row() * Format::kWidth;
@@ -75,11 +82,12 @@ struct RowGroupEncoder {
     Tile<Format> tile;
     LaneFields<Format> found;
     load_columns<Format::kWidth>(lane, tile.x);
-    if (!all_finite(tile.x, Format::kWidth)) return {Problem::kNotFinite, first / blocks_per_row()};
+    const Problem problem = check_values(tile.x, Format::kWidth);
+    if (problem != Problem::kNone) return {problem, first / blocks_per_row()};
     found.min = set(0);
     if (importance) {
       load_columns<Format::kWidth>(lane_importance, tile.importance);
-      tile.row_mean_square = load(lane_mean_square);
+      tile.row_mean_square = load_pair(lane_mean_square);
       Format::Quantizer::weighted(tile, found);
     } else {
       Format::Quantizer::plain(tile, found);
@@ -88,9 +96,10 @@ struct RowGroupEncoder {
   }
 
   EncodeStatus store_tile(size_t first, size_t count, const LaneFields<Format>& found) const {
+    const LaneReader<Format> lanes(found);
     for (size_t l = 0; l < count; ++l) {
       Fields<Format> fields;
-      extract_lane(found, static_cast<int>(l), fields);
+      lanes.read(l, fields);
       if (!is_finite_f16(fields.scale) || !is_finite_f16(fields.min)) {
         return {Problem::kScaleOverflow, (first + l) / blocks_per_row()};
       }
@@ -104,8 +113,8 @@ template <class Format, class Element>
 inline EncodeStatus encode_rows_from(const EncodeJob& job) {
   const auto* source = static_cast<const Element*>(job.source);
   auto* blocks = reinterpret_cast<typename Format::Block*>(job.blocks);
-  for (size_t row = 0; row < job.rows; row += kLanes) {
-    const size_t rows = job.rows - row < kLanes ? job.rows - row : kLanes;
+  for (size_t row = 0; row < job.rows; row += kPairLanes) {
+    const size_t rows = job.rows - row < kPairLanes ? job.rows - row : kPairLanes;
     const RowGroupEncoder<Format, Element> group{source + row * job.cols, rows, job.cols, job.importance,
                                                  blocks + row * (job.cols / Format::kWidth)};
     const EncodeStatus status = group.run();

@@ -18,20 +18,20 @@ struct ScaleMinQuantizer {
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
     ScaleMin found[kSubBlocks];
-    f32v highest_scale = set(0.0f), highest_min = set(0.0f);
+    f32w highest_scale = set(0.0f), highest_min = set(0.0f);
     for (int j = 0; j < kSubBlocks; ++j) {
-      const f32v* x = tile.x + kSub * j;
-      f32v w[kSub];
+      const f32w* x = tile.x + kSub * j;
+      f32w w[kSub];
       weigh_by_magnitude(x, w);
       found[j] = search_scale_min<kSub, kMaxCode, kTwoBit>(x, w, Format::kSearch);
       highest_scale = max(found[j].scale, highest_scale);
       highest_min = max(found[j].min, highest_min);
     }
-    const f32v levels = set(static_cast<float>(kMaxSub));
-    const auto inverse = [&](f32v highest) {
+    const f32w levels = set(static_cast<float>(kMaxSub));
+    const auto inverse = [&](f32w highest) {
       return select(highest > set(0.0f), levels / highest, set(0.0f));
     };
-    const f32v inverse_scale = inverse(highest_scale), inverse_min = inverse(highest_min);
+    const f32w inverse_scale = inverse(highest_scale), inverse_min = inverse(highest_min);
     for (int j = 0; j < kSubBlocks; ++j) {
       out.sub_scale[j] = min(set(kMaxSub), low_byte(nearest_int(inverse_scale * found[j].scale)));
       out.sub_min[j] = min(set(kMaxSub), low_byte(nearest_int(inverse_min * found[j].min)));
@@ -44,11 +44,11 @@ struct ScaleMinQuantizer {
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
     constexpr ScaleMinSearch kSearch{-0.9f, 0.05f, 36};
     ScaleMin found[kSubBlocks];
-    f32v scales[kSubBlocks], mins[kSubBlocks], sub_weight[kSubBlocks];
-    const f32v mean_square = block_mean_square(tile);
+    f32w scales[kSubBlocks], mins[kSubBlocks], sub_weight[kSubBlocks];
+    const f32w mean_square = block_mean_square(tile);
     for (int j = 0; j < kSubBlocks; ++j) {
-      const f32v* x = tile.x + kSub * j;
-      f32v w[kSub];
+      const f32w* x = tile.x + kSub * j;
+      f32w w[kSub];
       sub_weight[j] = set(0.0f);
       for (int i = 0; i < kSub; ++i) {
         w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
@@ -64,8 +64,8 @@ struct ScaleMinQuantizer {
   }
 
  private:
-  static void weigh_by_magnitude(const f32v* x, f32v* w) {
-    f32v base = set(0.0f);
+  static void weigh_by_magnitude(const f32w* x, f32w* w) {
+    f32w base = set(0.0f);
     if (!kTwoBit) {
       for (int i = 0; i < kSub; ++i) base = base + square(x[i]);
       base = sqrt(base / set(static_cast<float>(kSub)));
@@ -73,23 +73,23 @@ struct ScaleMinQuantizer {
     for (int i = 0; i < kSub; ++i) w[i] = base + abs(x[i]);
   }
 
-  static f32v block_mean_square(const Tile<Format>& tile) {
-    f32v sum = set(0.0f);
-    for (const f32v& x : tile.x) sum = sum + square(x);
+  static f32w block_mean_square(const Tile<Format>& tile) {
+    f32w sum = set(0.0f);
+    for (const f32w& x : tile.x) sum = sum + square(x);
     return (kTwoBit ? sum : set(2.0f) * sum) / set(static_cast<float>(Format::kWidth));
   }
 
   // A sub-block whose scale rounded to zero keeps the codes of its search.
   static void round_again(const Tile<Format>& tile, const ScaleMin* found, LaneFields<Format>& out) {
-    const f32v block_scale = from_f16(out.scale), block_min = from_f16(out.min);
+    const f32w block_scale = from_f16(out.scale), block_min = from_f16(out.min);
     for (int j = 0; j < kSubBlocks; ++j) {
-      const f32v scale = block_scale * to_f32(out.sub_scale[j]);
-      const f32v lowest = block_min * to_f32(out.sub_min[j]);
-      const maskv kept = scale == set(0.0f);
+      const f32w scale = block_scale * to_f32(out.sub_scale[j]);
+      const f32w lowest = block_min * to_f32(out.sub_min[j]);
+      const maskw kept = scale == set(0.0f);
       for (int i = kSub * j; i < kSub * (j + 1); ++i) {
-        i32v code = nearest_int((tile.x[i] + lowest) / scale, 0, kMaxCode);
+        i32w code = nearest_int((tile.x[i] + lowest) / scale, 0, kMaxCode);
         if (any(kept)) code = select(kept, found[j].code(tile.x[i], kMaxCode), code);
-        store_u8(out.code[i], code);
+        out.put_code(i, code);
       }
     }
   }

@@ -16,14 +16,14 @@ struct SignedSubBlocks {
   // A sub-block whose scale is zero keeps the codes of its search, which `kept_code(j, i)` gives.
   template <class KeptCode>
   static void round_again(const Tile<Format>& tile, const KeptCode& kept_code, LaneFields<Format>& out) {
-    const f32v block_scale = from_f16(out.scale);
+    const f32w block_scale = from_f16(out.scale);
     for (int j = 0; j < kSubBlocks; ++j) {
-      const f32v scale = block_scale * to_f32(out.sub_scale[j]);
-      const maskv kept = scale == set(0.0f);
+      const f32w scale = block_scale * to_f32(out.sub_scale[j]);
+      const maskw kept = scale == set(0.0f);
       for (int i = kSub * j; i < kSub * (j + 1); ++i) {
-        i32v code = nearest_int(tile.x[i] / scale, -kHalf, kHalf - 1) + set(kHalf);
+        i32w code = nearest_int(tile.x[i] / scale, -kHalf, kHalf - 1) + set(kHalf);
         if (any(kept)) code = select(kept, kept_code(j, i), code);
-        store_u8(out.code[i], code);
+        out.put_code(i, code);
       }
     }
   }
@@ -37,32 +37,32 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   static constexpr int kHalfSub = 32;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32v scales[kSubBlocks], codes[Format::kWidth];
+    f32w scales[kSubBlocks], codes[Format::kWidth];
     for (int j = 0; j < kSubBlocks; ++j) {
       scales[j] = descend_signed_scale<kSub, 4>(tile.x + kSub * j, codes + kSub * j);
     }
-    const f32v largest = extreme<kSubBlocks>(scales).value;
-    const maskv empty = largest == set(0.0f);
-    const f32v inverse = set(static_cast<float>(-kHalfSub)) / largest;
+    const f32w largest = extreme<kSubBlocks>(scales).value;
+    const maskw empty = largest == set(0.0f);
+    const f32w inverse = set(static_cast<float>(-kHalfSub)) / largest;
     out.scale = select(empty, set(0), to_f16(set(1.0f) / inverse));
     for (int j = 0; j < kSubBlocks; ++j) {
-      const i32v rounded = signed_low_byte(nearest_int(inverse * scales[j]));
-      const i32v sub_scale = max(min(rounded, set(kHalfSub - 1)), set(-kHalfSub));
+      const i32w rounded = signed_low_byte(nearest_int(inverse * scales[j]));
+      const i32w sub_scale = max(min(rounded, set(kHalfSub - 1)), set(-kHalfSub));
       out.sub_scale[j] = select(empty, set(-kHalfSub), sub_scale);
     }
     Base::round_again(tile, [&](int, int i) { return truncate(codes[i]); }, out);
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32v sum = set(0.0f);
-    for (const f32v& x : tile.x) sum = sum + square(x);
-    const f32v mean_square = set(2.0f) * sum / set(static_cast<float>(Format::kWidth));
+    f32w sum = set(0.0f);
+    for (const f32w& x : tile.x) sum = sum + square(x);
+    const f32w mean_square = set(2.0f) * sum / set(static_cast<float>(Format::kWidth));
 
     SignedScale found[kSubBlocks];
-    f32v scales[kSubBlocks], sub_weight[kSubBlocks];
+    f32w scales[kSubBlocks], sub_weight[kSubBlocks];
     for (int j = 0; j < kSubBlocks; ++j) {
-      const f32v* x = tile.x + kSub * j;
-      f32v w[kSub];
+      const f32w* x = tile.x + kSub * j;
+      f32w w[kSub];
       sub_weight[j] = set(0.0f);
       for (int i = 0; i < kSub; ++i) {
         w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
@@ -87,7 +87,7 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   static constexpr bool kNeedsRowMeanSquare = false;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32v squares[Format::kWidth];
+    f32w squares[Format::kWidth];
     for (int i = 0; i < Format::kWidth; ++i) squares[i] = square(tile.x[i]);
     run(tile, squares, out);
   }
@@ -96,19 +96,19 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) { run(tile, tile.importance, out); }
 
  private:
-  static void run(const Tile<Format>& tile, const f32v* w, LaneFields<Format>& out) {
+  static void run(const Tile<Format>& tile, const f32w* w, LaneFields<Format>& out) {
     SignedScale found[kSubBlocks];
-    f32v scales[kSubBlocks];
+    f32w scales[kSubBlocks];
     for (int j = 0; j < kSubBlocks; ++j) {
       found[j] = search_signed_scale<kSub, 32>(tile.x + kSub * j, w + kSub * j);
       scales[j] = found[j].scale;
     }
     const Extreme largest = extreme<kSubBlocks>(scales);
-    const maskv empty = largest.magnitude < set(kZeroGroup);
-    const f32v inverse = set(-128.0f) / largest.value;
+    const maskw empty = largest.magnitude < set(kZeroGroup);
+    const f32w inverse = set(-128.0f) / largest.value;
     out.scale = select(empty, set(0), to_f16(set(1.0f) / inverse));
     for (int j = 0; j < kSubBlocks; ++j) {
-      const i32v rounded = signed_low_byte(min(set(127), nearest_int(inverse * scales[j])));
+      const i32w rounded = signed_low_byte(min(set(127), nearest_int(inverse * scales[j])));
       out.sub_scale[j] = select(empty, set(0), rounded);
     }
     const auto kept_code = [&](int j, int i) {

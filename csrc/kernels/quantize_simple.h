@@ -9,10 +9,10 @@
 
 PHIGGUF_BEGIN_ISA
 
-inline f32v reciprocal_or_zero(f32v x) { return select(x != set(0.0f), set(1.0f) / x, set(0.0f)); }
+inline f32w reciprocal_or_zero(f32w x) { return select(x != set(0.0f), set(1.0f) / x, set(0.0f)); }
 
 template <class Format>
-inline void weigh_by_row(const Tile<Format>& tile, f32v* w) {
+inline void weigh_by_row(const Tile<Format>& tile, f32w* w) {
   for (int i = 0; i < Format::kWidth; ++i) {
     w[i] = tile.importance[i] * sqrt(tile.row_mean_square + square(tile.x[i]));
   }
@@ -24,23 +24,23 @@ struct SignedQuantizer {
   static constexpr bool kNeedsRowMeanSquare = true;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    const f32v scale = extreme<Format::kWidth>(tile.x).value / set(static_cast<float>(-kHalf));
-    const f32v inverse = reciprocal_or_zero(scale);
+    const f32w scale = extreme<Format::kWidth>(tile.x).value / set(static_cast<float>(-kHalf));
+    const f32w inverse = reciprocal_or_zero(scale);
     out.scale = to_f16(scale);
-    const f32v rounding = set(static_cast<float>(kHalf) + 0.5f);
+    const f32w rounding = set(static_cast<float>(kHalf) + 0.5f);
     for (int i = 0; i < Format::kWidth; ++i) {
-      const i32v code = signed_low_byte(truncate(tile.x[i] * inverse + rounding));
-      store_u8(out.code[i], min(set(2 * kHalf - 1), code));
+      const i32w code = signed_low_byte(truncate(tile.x[i] * inverse + rounding));
+      out.put_code(i, low_byte(min(set(2 * kHalf - 1), code)));
     }
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32v w[Format::kWidth];
+    f32w w[Format::kWidth];
     weigh_by_row(tile, w);
     const SignedScale found = search_signed_scale<Format::kWidth, kHalf>(tile.x, w);
     out.scale = to_f16(found.scale);
     for (int i = 0; i < Format::kWidth; ++i) {
-      store_u8(out.code[i], found.template biased_code<kHalf>(tile.x[i]));
+      out.put_code(i, found.template biased_code<kHalf>(tile.x[i]));
     }
   }
 };
@@ -51,29 +51,29 @@ struct RangeQuantizer {
   static constexpr bool kNeedsRowMeanSquare = true;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32v lowest = tile.x[0], highest = tile.x[0];
+    f32w lowest = tile.x[0], highest = tile.x[0];
     for (int i = 1; i < Format::kWidth; ++i) {
       lowest = min(tile.x[i], lowest);
       highest = max(tile.x[i], highest);
     }
-    const f32v scale = (highest - lowest) / set(static_cast<float>(kMaxCode));
-    const f32v inverse = reciprocal_or_zero(scale);
+    const f32w scale = (highest - lowest) / set(static_cast<float>(kMaxCode));
+    const f32w inverse = reciprocal_or_zero(scale);
     out.scale = to_f16(scale);
     out.min = to_f16(lowest);
     for (int i = 0; i < Format::kWidth; ++i) {
-      const i32v code = signed_low_byte(truncate((tile.x[i] - lowest) * inverse + set(0.5f)));
-      store_u8(out.code[i], min(set(kMaxCode), code));
+      const i32w code = signed_low_byte(truncate((tile.x[i] - lowest) * inverse + set(0.5f)));
+      out.put_code(i, low_byte(min(set(kMaxCode), code)));
     }
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
     constexpr ScaleMinSearch kSearch{-0.9f, 0.05f, 36};
-    f32v w[Format::kWidth];
+    f32w w[Format::kWidth];
     weigh_by_row(tile, w);
     const ScaleMin found = search_scale_min<Format::kWidth, kMaxCode, false>(tile.x, w, kSearch);
     out.scale = to_f16(found.scale);
     out.min = to_f16(neg(found.min));
-    for (int i = 0; i < Format::kWidth; ++i) store_u8(out.code[i], found.code(tile.x[i], kMaxCode));
+    for (int i = 0; i < Format::kWidth; ++i) out.put_code(i, found.code(tile.x[i], kMaxCode));
   }
 };
 
@@ -83,15 +83,15 @@ struct ByteQuantizer {
   static constexpr bool kNeedsRowMeanSquare = false;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    const f32v scale = extreme<Format::kWidth>(tile.x).magnitude / set(127.0f);
-    const f32v inverse = reciprocal_or_zero(scale);
+    const f32w scale = extreme<Format::kWidth>(tile.x).magnitude / set(127.0f);
+    const f32w inverse = reciprocal_or_zero(scale);
     out.scale = to_f16(scale);
     // For |v| < 2^22, adding the largest float below 0.5 with v's sign and truncating is roundf(v).
-    const i32v below_half = as_bits(set(0x1.fffffep-2f));
+    const i32w below_half = as_bits(set(0x1.fffffep-2f));
     for (int i = 0; i < Format::kWidth; ++i) {
-      const f32v v = tile.x[i] * inverse;
-      const f32v half = as_floats(below_half | (as_bits(v) & set(INT32_MIN)));
-      store_u8(out.code[i], truncate(v + half) + set(128));
+      const f32w v = tile.x[i] * inverse;
+      const f32w half = as_floats(below_half | (as_bits(v) & set(INT32_MIN)));
+      out.put_code(i, low_byte(truncate(v + half) + set(128)));
     }
   }
 

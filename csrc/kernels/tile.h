@@ -1,52 +1,95 @@
-// kLanes blocks side by side: what a quantizer reads (`Tile`) and what it decides (`LaneFields`).
+// kPairLanes blocks side by side: what a quantizer reads (`Tile`) and what it decides (`LaneFields`).
 #pragma once
 
 #include "formats/format.h"
+#include "simd/pair.h"
 
 PHIGGUF_BEGIN_ISA
 
 template <class Format>
 struct Tile {
-  f32v x[Format::kWidth];           // x[i]: weight i of each lane's block
-  f32v importance[Format::kWidth];  // meaningful with an importance matrix only
-  f32v row_mean_square;             // of the whole row each lane lies in; 32-wide formats with importance only
+  f32w x[Format::kWidth];           // x[i]: weight i of each lane's block
+  f32w importance[Format::kWidth];  // meaningful with an importance matrix only
+  f32w row_mean_square;             // of the whole row each lane lies in; 32-wide formats with importance only
 };
 
 template <class Format>
 struct LaneFields {
   static constexpr int kSubBlocks = Fields<Format>::kSubBlocks;
-  i32v scale;  // float16 bits
-  i32v min;    // float16 bits
-  i32v sub_scale[kSubBlocks];
-  i32v sub_min[kSubBlocks];
-  uint8_t code[Format::kWidth][kLanes];
+  i32w scale;  // float16 bits
+  i32w min;    // float16 bits
+  i32w sub_scale[kSubBlocks];
+  i32w sub_min[kSubBlocks];
+  i32w codes[Format::kWidth / 4];  // weights 4 i .. 4 i + 3 of each lane in the bytes of element i
+
+  // To be called for i = 0, 1, 2 ... in order, with codes in 0..255.
+  void put_code(int i, i32w code) {
+    i32w& four = codes[i / 4];
+    four = i % 4 == 0 ? code : four | (code << (8 * (i % 4)));
+  }
 };
 
 // x[i] of every lane, from one pointer per lane.
 template <int Width, class Element>
-inline void load_columns(const Element* const (&lane)[kLanes], f32v* x) {
+inline void load_columns(const Element* const (&lane)[kPairLanes], f32w* x) {
   for (int i = 0; i < Width; i += kLanes) {
-    f32v square[kLanes];
-    for (int l = 0; l < kLanes; ++l) square[l] = load(lane[l] + i);
-    transpose(square);
-    for (int l = 0; l < kLanes; ++l) x[i + l] = square[l];
+    f32v first[kLanes], second[kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      first[l] = load(lane[l] + i);
+      second[l] = load(lane[kLanes + l] + i);
+    }
+    transpose(first);
+    transpose(second);
+    for (int l = 0; l < kLanes; ++l) x[i + l] = {first[l], second[l]};
   }
 }
 
+// The quantizer's lanes, each as the fields of one block.
 template <class Format>
-inline void extract_lane(const LaneFields<Format>& tile, int lane, Fields<Format>& fields) {
-  const auto value = [lane](const i32v& v) {
-    int32_t lanes[kLanes];
-    store(lanes, v);
-    return lanes[lane];
-  };
-  fields.scale = static_cast<uint16_t>(value(tile.scale));
-  fields.min = static_cast<uint16_t>(value(tile.min));
-  for (int i = 0; i < tile.kSubBlocks; ++i) {
-    fields.sub_scale[i] = static_cast<int8_t>(value(tile.sub_scale[i]));
-    fields.sub_min[i] = static_cast<uint8_t>(value(tile.sub_min[i]));
+class LaneReader {
+ public:
+  explicit LaneReader(const LaneFields<Format>& tile) {
+    store(scale_, tile.scale);
+    store(min_, tile.min);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      store(sub_scale_[j], tile.sub_scale[j]);
+      store(sub_min_[j], tile.sub_min[j]);
+    }
+    for (int i = 0; i < kCodeVectors; i += kLanes) {
+      f32v first[kLanes], second[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        const i32w four = i + l < kCodeVectors ? tile.codes[i + l] : i32w(set(0));
+        first[l] = as_floats(four.a);
+        second[l] = as_floats(four.b);
+      }
+      transpose(first);
+      transpose(second);
+      for (int l = 0; l < kLanes; ++l) {
+        store(&codes_[l][i], as_bits(first[l]));
+        store(&codes_[kLanes + l][i], as_bits(second[l]));
+      }
+    }
   }
-  for (int i = 0; i < Format::kWidth; ++i) fields.code[i] = tile.code[i][lane];
-}
+
+  void read(size_t lane, Fields<Format>& fields) const {
+    fields.scale = static_cast<uint16_t>(scale_[lane]);
+    fields.min = static_cast<uint16_t>(min_[lane]);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      fields.sub_scale[j] = static_cast<int8_t>(sub_scale_[j][lane]);
+      fields.sub_min[j] = static_cast<uint8_t>(sub_min_[j][lane]);
+    }
+    std::memcpy(fields.code, codes_[lane], sizeof fields.code);
+  }
+
+ private:
+  static constexpr int kSubBlocks = Fields<Format>::kSubBlocks;
+  static constexpr int kCodeVectors = Format::kWidth / 4;
+  // A narrow format has fewer code vectors than the widest square to transpose.
+  static constexpr int kRoom = kCodeVectors < kLanes ? kLanes : kCodeVectors;
+
+  int32_t scale_[kPairLanes], min_[kPairLanes];
+  int32_t sub_scale_[kSubBlocks][kPairLanes], sub_min_[kSubBlocks][kPairLanes];
+  alignas(64) int32_t codes_[kPairLanes][kRoom];
+};
 
 PHIGGUF_END_ISA

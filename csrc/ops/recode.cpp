@@ -12,7 +12,7 @@ namespace {
 
 // Rows per share: enough weights to hide the cost of handing out work, few enough to answer Ctrl-C soon.
 size_t rows_per_share(size_t cols) {
-  constexpr size_t kWeights = 1 << 16, kMostLanes = 16;
+  constexpr size_t kWeights = 1 << 16, kMostLanes = 32;
   const size_t rows = std::max<size_t>(1, kWeights / std::max<size_t>(1, cols));
   return (rows + kMostLanes - 1) / kMostLanes * kMostLanes;
 }
