@@ -254,6 +254,7 @@ BAD_VALUES: dict[str, MetadataValue] = {
     "mixed": array(GGUFValueType.INT32, [1, "a"]),
     "ragged": array(GGUFValueType.INT32, [[1], [1, 2]]),
     "two-dimensional": array(GGUFValueType.INT32, [[1, 2], [3, 4]]),
+    "a two-dimensional NumPy array": array(GGUFValueType.INT32, np.ones((2, 2), np.int32)),
     "a scalar as an array": array(GGUFValueType.INT32, 1),
     "an array as a scalar": u32([1]),
     "a text as an array of texts": array(GGUFValueType.STRING, "abc"),

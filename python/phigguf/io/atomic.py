@@ -55,10 +55,8 @@ def _open_beside(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
 
 def _writable_target(path: str | os.PathLike[str]) -> Path:
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise InvalidArgument("the output is a directory, not a file", file=path)
     if target.exists() and not target.is_file():
-        raise InvalidArgument("the output is not a regular file", file=path)
+        raise InvalidArgument("the output is a directory or a device, not a file", file=path)
     if not target.parent.is_dir():
         raise InvalidArgument(
             "the output's directory does not exist", file=path, value=str(target.parent)
