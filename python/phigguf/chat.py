@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 
 MAX_SOURCE = 1 << 17  # characters of a template
 MAX_DATE_FORMAT = 64
-MAX_INDENT = 16
+MAX_JSON_SPACE = 16
 BUDGET = 1 << 18  # steps and letters
 BUDGET_PER_LETTER = 64  # more, for each letter of the messages
 
@@ -142,12 +142,13 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     """JSON as `transformers` offers it: without escapes for HTML."""
-    if indent is not None and not 0 <= int(indent) <= MAX_INDENT:
-        raise LimitExceeded("indents JSON too far")
+    separators = None if separators is None else tuple(map(str, separators))
+    if int(indent or 0) > MAX_JSON_SPACE or any(len(s) > MAX_JSON_SPACE for s in separators or ()):
+        raise LimitExceeded("spaces JSON too far")
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
         indent=None if indent is None else int(indent),
-        separators=None if separators is None else tuple(separators),
+        separators=separators,
         sort_keys=sort_keys,
     )
