@@ -86,10 +86,16 @@ posix = pytest.mark.skipif(os.name != "posix", reason="concerns POSIX files")
 
 
 @posix
-def test_devices_are_not_replaced() -> None:
-    with pytest.raises(InvalidArgument), atomic_output(os.devnull):
+def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
+    # A pipe stands for every device: were the check broken, a test run by root that aimed at
+    # /dev/null would replace it on the machine.
+    target = tmp_path / "pipe"
+    os.mkfifo(target)
+    with pytest.raises(InvalidArgument) as caught, atomic_output(target):
         pass
-    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    assert caught.value.file == str(target)
+    assert stat.S_ISFIFO(target.stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
 
 
 @posix
