@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from phigguf import convert, read_gguf
+from phigguf.hf_to_gguf import convert
+from phigguf.io.gguf import read_gguf
 from phigguf.io.imatrix import Imatrix
 from phigguf.recipes import RECIPES
 from small_models import GEOMETRIES, HASHED, checkpoint, imatrix_for
