@@ -8,7 +8,7 @@ from .errors import InvalidArgument
 
 
 class StopStrings:
-    """Lets a text pass up to the first of some strings.
+    """Lets a text pass up to that of some strings which is complete first.
 
     What may be the beginning of a stop string is held back until the text that follows tells.
 
@@ -36,11 +36,12 @@ class StopStrings:
         if self.found is not None:
             return ""
         text = self._held + text
-        places = [(text.find(stop), stop) for stop in self._stops if stop in text]
-        if places:
-            place, self.found = min(places)
+        found = [stop for stop in self._stops if stop in text]
+        if found:
+            # The one complete first, wherever the text was cut; of several, the longest.
+            self.found = min(found, key=lambda stop: (text.find(stop) + len(stop), -len(stop)))
             self._held = ""
-            return text[:place]
+            return text[: text.find(self.found)]
         certain = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[certain:]
         return text[:certain]
