@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 SPACE = "\u2581"  # SentencePiece's visible space
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
@@ -24,8 +24,7 @@ class PieceType(IntEnum):
     BYTE = 6
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One entry of a vocabulary; of two SentencePiece merges, that of higher score is first."""
 
     text: str

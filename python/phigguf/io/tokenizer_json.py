@@ -65,7 +65,8 @@ def _unsupported(problem: str, path: Path, field: str, owner: dict[str, Any]) ->
 def _read_ids(model: dict[str, Any], path: Path) -> dict[str, int]:
     ids = typed(model.get("vocab"), dict, file=path, field="model.vocab")
     for text, token in ids.items():
-        typed(token, int, file=path, field=f"model.vocab.{text}")
+        if type(token) is not int:
+            typed(token, int, file=path, field=f"model.vocab.{text}")
     if len(set(ids.values())) != len(ids):
         raise TokenizerError("two pieces have the same id", file=path, field="model.vocab")
     return ids
@@ -75,15 +76,25 @@ def _read_merges(model: dict[str, Any], ids: dict[str, int], path: Path) -> list
     """Merges in order; older files join each pair with a space."""
     merges: list[Merge] = []
     for entry in typed(model.get("merges"), list, file=path, field="model.merges"):
-        pair = entry.split(" ") if isinstance(entry, str) else entry
-        field = f"model.merges[{len(merges)}]"
-        if not (isinstance(pair, list) and len(pair) == 2):
+        pair = _pair(entry)
+        if pair is None:
+            field = f"model.merges[{len(merges)}]"
             raise CheckpointError("is not a pair of pieces", file=path, field=field, value=entry)
-        left, right = (typed(part, str, file=path, field=field) for part in pair)
-        if not {left, right, left + right} <= ids.keys():
+        left, right = pair
+        if left not in ids or right not in ids or left + right not in ids:
+            field = f"model.merges[{len(merges)}]"
             raise TokenizerError("is not in the vocabulary", file=path, field=field, value=entry)
-        merges.append((left, right))
+        merges.append(pair)
     return merges
+
+
+def _pair(entry: object) -> Merge | None:
+    parts = entry.split(" ") if isinstance(entry, str) else entry
+    if isinstance(parts, list) and len(parts) == 2:
+        left, right = parts
+        if isinstance(left, str) and isinstance(right, str):
+            return left, right
+    return None
 
 
 def _steps(owner: dict[str, Any], name: str, plural: str, path: Path) -> list[dict[str, Any]]:
