@@ -98,9 +98,11 @@ def generate(
     model: Path, prompt: str, n_ctx: int | None, kv_type: str, threads: int | None, **sampling: Any
 ) -> None:
     """Continue a prompt with MODEL."""
+    from phigguf import generate as generation
+
     text = sys.stdin.read() if prompt == "-" else prompt
     loaded = phigguf.load(model, n_ctx=n_ctx, threads=threads, kv_type=kv_type)
-    _stream(loaded.generate(text, stream=True, **sampling))
+    _stream(generation.generate(loaded, text, stream=True, **sampling))
 
 
 @cli.command()
@@ -116,11 +118,13 @@ def chat(
     **sampling: Any,
 ) -> None:
     """Talk with MODEL, a line at a time; the end of input ends the conversation."""
+    from phigguf import generate as generation
+
     loaded = phigguf.load(model, n_ctx=n_ctx, threads=threads, kv_type=kv_type)
     messages = [{"role": "system", "content": system}] if system else []
     for line in _user_lines():
         messages.append({"role": "user", "content": line})
-        answer = _stream(loaded.chat(messages, stream=True, **sampling))
+        answer = _stream(generation.chat(loaded, messages, stream=True, **sampling))
         messages.append({"role": "assistant", "content": answer})
 
 
@@ -173,7 +177,7 @@ def bench(
     """Measure how fast MODEL reads a prompt and generates."""
     from phigguf.bench import measure
 
-    loaded = phigguf.load(model, n_ctx=max(n_prompt, n_gen), threads=threads, kv_type=kv_type)
+    loaded = phigguf.load(model, threads=threads, kv_type=kv_type)
     prefill, decode = measure(loaded, n_prompt=n_prompt, n_gen=n_gen, repetitions=repetitions)
     machine = _machine()
     if as_json:

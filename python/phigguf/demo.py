@@ -9,6 +9,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import phigguf
+from phigguf._core import num_threads
+from phigguf.generate import generate
+from phigguf.models import Model
 
 PROMPT = "In the beginning"
 TYPE = "Q4_K_M"
@@ -40,14 +43,14 @@ def run_demo(
     threads
         Threads; all cores if None.
     """
-    with demo_checkpoint() as checkpoint, tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / f"demo-{TYPE}.gguf"
+    with demo_checkpoint() as checkpoint, _scratch_directory() as scratch:
+        file = scratch / f"demo-{TYPE}.gguf"
         write(f"Converting the demo checkpoint to {TYPE}\n\n")
         write(f"{phigguf.convert(checkpoint, file, TYPE, threads=threads)}\n\n")
         model = phigguf.load(file, threads=threads)
         _complete(write, model, prompt or PROMPT, max_tokens, seed)
         if perplexity:
-            _compare_perplexities(write, model, checkpoint, Path(scratch), threads)
+            _compare_perplexities(write, model, checkpoint, scratch, threads)
 
 
 @contextmanager
@@ -57,26 +60,35 @@ def demo_checkpoint() -> Iterator[Path]:
         yield directory
 
 
+@contextmanager
+def _scratch_directory() -> Iterator[Path]:
+    # Windows does not delete a file that is still mapped; it will when it cleans up.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
 def held_out_texts(checkpoint: Path) -> list[str]:
     """Return the chapters that the demo model was not trained on."""
     return (checkpoint / "heldout.txt").read_text(encoding="utf-8").splitlines()
 
 
 def _complete(
-    write: Callable[[str], None], model: phigguf.Model, prompt: str, max_tokens: int, seed: int
+    write: Callable[[str], None], model: Model, prompt: str, max_tokens: int, seed: int
 ) -> None:
     write(prompt)
-    stream = model.generate(prompt, max_tokens=max_tokens, seed=seed, stream=True)
+    stream = generate(model, prompt, max_tokens=max_tokens, seed=seed, stream=True)
     for piece in stream:
         write(piece)
     if stream.result:
-        write(f"\n\n{len(stream.result.token_ids)} tokens, {stream.result.decode_tps:.0f} tokens/s ")
-        write(f"({phigguf.isa()}, {phigguf.num_threads()} threads)\n")
+        write(
+            f"\n\n{len(stream.result.token_ids)} tokens, {stream.result.decode_tps:.0f} tokens/s "
+        )
+        write(f"({phigguf.isa()}, {num_threads()} threads)\n")
 
 
 def _compare_perplexities(
     write: Callable[[str], None],
-    model: phigguf.Model,
+    model: Model,
     checkpoint: Path,
     scratch: Path,
     threads: int | None,
