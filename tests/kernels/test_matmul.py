@@ -88,12 +88,12 @@ ACTIVATIONS = {
     "one sign": lambda: np.abs(gaussian(TOKENS, COLS)),
     "largest codes": lambda: np.sign(gaussian(TOKENS, COLS)),
     "all equal": lambda: np.full((TOKENS, COLS), -3.5, np.float32),
-    "ties": lambda: np.random.default_rng(3)
-    .integers(-254, 255, (TOKENS, COLS))
-    .astype(np.float32)
-    / 2,
-    "outliers": lambda: gaussian(TOKENS, COLS)
-    * np.where(np.arange(COLS) % 71 == 0, 1e4, 1).astype(np.float32),
+    "ties": lambda: (
+        np.random.default_rng(3).integers(-254, 255, (TOKENS, COLS)).astype(np.float32) / 2
+    ),
+    "outliers": lambda: (
+        gaussian(TOKENS, COLS) * np.where(np.arange(COLS) % 71 == 0, 1e4, 1).astype(np.float32)
+    ),
     "zeros": lambda: np.zeros((TOKENS, COLS), np.float32),
     "tiny": lambda: gaussian(TOKENS, COLS) * np.float32(2.0**-120),
     "denormal": lambda: gaussian(TOKENS, COLS) * np.float32(1e-41),
@@ -175,7 +175,9 @@ def test_float_weights_are_summed_in_the_defined_order(isa, float_type, rows, co
     x, weights = gaussian(4, cols), quantize(gaussian(rows, cols, 2), float_type)
     product = _core.matmul(x, weights, float_type)
     assert identical(product, dot(x[:, None], dequantize(weights, float_type)[None]))
-    assert identical(np.concatenate([_core.matmul(x[i : i + 1], weights, float_type) for i in range(4)]), product)
+    assert identical(
+        np.concatenate([_core.matmul(x[i : i + 1], weights, float_type) for i in range(4)]), product
+    )
 
 
 def test_no_tokens_and_no_rows(fmt):

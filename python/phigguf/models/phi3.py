@@ -1,0 +1,176 @@
+"""Phi-3, Phi-3.5, Phi-4 and Phi-4-mini: RMSNorm, fused projections, rotary attention, SwiGLU.
+
+`Phi3.forward` is the whole model, each line one native operation. It computes what
+`Phi3ForCausalLM` of `transformers` computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._core import KvCache, rms_norm, rotate, silu_mul
+from ..io.gguf import GGUFFile
+from .rope import Rope, frequencies
+from .weights import Floats, Hyperparameters, Tensors, Weight
+
+ARCHITECTURE = "phi3"
+
+_SHORT_FACTORS = "rope_factors_short.weight"
+_LONG_FACTORS = "rope_factors_long.weight"
+_MOST_LAYERS = 512
+_MOST_HEADS = 1024
+_MOST_WIDTH = 1 << 20
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model."""
+
+    vocab: int
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context: int
+    window: int  # positions that a query sees, itself included; 0: all
+    epsilon: float
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The weights of one layer."""
+
+    attn_norm: Floats
+    attn_qkv: Weight
+    attn_output: Weight
+    ffn_norm: Floats
+    ffn_up: Weight  # gate, then up
+    ffn_down: Weight
+
+
+class Phi3:
+    """A Phi-3 model as read from a GGUF file.
+
+    Raises
+    ------
+    GGUFError
+        A hyper-parameter or tensor is missing or not valid.
+    ShapeError
+        A tensor has a shape that does not fit the hyper-parameters.
+    UnsupportedError
+        The file asks for something that phigguf does not compute.
+    """
+
+    def __init__(self, file: GGUFFile) -> None:
+        tensors = Tensors(file)
+        self.shape = shape = _read_shape(Hyperparameters(file, ARCHITECTURE), tensors)
+        self.rope = _read_rope(Hyperparameters(file, ARCHITECTURE), tensors, shape)
+        self.scale = shape.head_dim**-0.5
+        self.embedding = tensors.matrix("token_embd.weight", shape.vocab, shape.hidden)
+        self.layers = [_read_layer(tensors, i, shape) for i in range(shape.layers)]
+        self.output_norm = tensors.vector("output_norm.weight", shape.hidden)
+        self.output = self.embedding
+        if "output.weight" in tensors:
+            self.output = tensors.matrix("output.weight", shape.vocab, shape.hidden)
+        tensors.check_all_taken()
+
+    def new_cache(self, kv_type: str) -> KvCache:
+        """Return an empty cache whose keys and values are of a tensor type."""
+        return KvCache(self.shape.layers, self.shape.kv_heads, self.shape.head_dim, kv_type)
+
+    def is_long(self, length: int) -> bool:
+        """Whether keys of a sequence of this length differ from those of a short one."""
+        return self.rope.is_long(length)
+
+    def forward(self, tokens: Sequence[int], cache: KvCache, length: int) -> Floats:
+        """Read tokens that follow those in the cache.
+
+        Parameters
+        ----------
+        tokens
+            One or more ids.
+        cache
+            Keys and values of the tokens before; those of `tokens` are appended.
+        length
+            Of the whole sequence, which may go on after `tokens`.
+
+        Returns
+        -------
+        float32 [len(tokens), hidden]
+        """
+        shape, epsilon = self.shape, self.shape.epsilon
+        cosines, sines = self.rope.tables(len(cache), len(tokens), length)
+        x = self.embedding.rows(np.asarray(tokens, np.int32))
+        for i, layer in enumerate(self.layers):
+            qkv = layer.attn_qkv.linear(rms_norm(x, layer.attn_norm, epsilon))
+            rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, cosines, sines)
+            attended = cache.attend(i, qkv, shape.heads, shape.window, self.scale)
+            x += layer.attn_output.linear(attended)
+            gate_up = layer.ffn_up.linear(rms_norm(x, layer.ffn_norm, epsilon))
+            x += layer.ffn_down.linear(silu_mul(gate_up))
+        return x
+
+    def logits(self, x: Floats) -> Floats:
+        """Turn what `forward` returned, or rows of it, into float32 [rows, n_vocab]."""
+        return self.output.linear(rms_norm(x, self.output_norm, self.shape.epsilon))
+
+
+def _read_shape(numbers: Hyperparameters, tensors: Tensors) -> Shape:
+    hidden = numbers.count("embedding_length", at_most=_MOST_WIDTH)
+    heads = numbers.count("attention.head_count", at_most=_MOST_HEADS)
+    kv_heads = numbers.count("attention.head_count_kv", heads, at_most=heads)
+    if hidden % heads:
+        raise numbers.error("embedding_length", f"must be a multiple of {heads} heads", hidden)
+    if heads % kv_heads:
+        raise numbers.error("attention.head_count_kv", f"must divide {heads} heads", kv_heads)
+    numbers.refuse_unless("attention.key_length", hidden // heads)
+    numbers.refuse_unless("attention.value_length", hidden // heads)
+    return Shape(
+        vocab=tensors.rows_of("token_embd.weight"),
+        hidden=hidden,
+        inner=numbers.count("feed_forward_length", at_most=_MOST_WIDTH),
+        layers=numbers.count("block_count", at_most=_MOST_LAYERS),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=hidden // heads,
+        context=numbers.count("context_length"),
+        window=numbers.count("attention.sliding_window", 0, at_least=0),
+        epsilon=numbers.real("attention.layer_norm_rms_epsilon"),
+    )
+
+
+def _read_rope(numbers: Hyperparameters, tensors: Tensors, shape: Shape) -> Rope:
+    dims = numbers.count("rope.dimension_count", shape.head_dim, at_most=shape.head_dim)
+    if dims % 2:
+        raise numbers.error("rope.dimension_count", "must be even", dims)
+    theta = numbers.real("rope.freq_base", 10000.0)
+    numbers.refuse_unless("rope.scaling.type", "none", "longrope")
+    numbers.refuse_unless("rope.scaling.factor", 1.0)
+    if not any(name in tensors for name in (_SHORT_FACTORS, _LONG_FACTORS)):
+        numbers.refuse_unless("rope.scaling.attn_factor", 1.0)
+        plain = frequencies(theta, dims)
+        return Rope(plain, plain, shape.context)
+    return Rope(
+        frequencies(theta, dims, tensors.positive_vector(_SHORT_FACTORS, dims // 2)),
+        frequencies(theta, dims, tensors.positive_vector(_LONG_FACTORS, dims // 2)),
+        numbers.count("rope.scaling.original_context_length"),
+        numbers.real("rope.scaling.attn_factor"),
+    )
+
+
+def _read_layer(tensors: Tensors, index: int, shape: Shape) -> Layer:
+    name = f"blk.{index}"
+    qkv_rows = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
+    return Layer(
+        attn_norm=tensors.vector(f"{name}.attn_norm.weight", shape.hidden),
+        attn_qkv=tensors.matrix(f"{name}.attn_qkv.weight", qkv_rows, shape.hidden),
+        attn_output=tensors.matrix(f"{name}.attn_output.weight", shape.hidden, shape.hidden),
+        ffn_norm=tensors.vector(f"{name}.ffn_norm.weight", shape.hidden),
+        ffn_up=tensors.matrix(f"{name}.ffn_up.weight", 2 * shape.inner, shape.hidden),
+        ffn_down=tensors.matrix(f"{name}.ffn_down.weight", shape.hidden, shape.inner),
+    )

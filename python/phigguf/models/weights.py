@@ -1,0 +1,204 @@
+"""Reading a model out of a GGUF file: hyper-parameters and tensors, each checked before use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _core
+from ..errors import GGUFError, QuantizationError, ShapeError, UnsupportedError
+from ..io.gguf import GGUFFile, TensorInfo
+from ..ops import dequantize
+
+Floats = npt.NDArray[np.float32]
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A matrix of any tensor type, used where it lies in the mapped file.
+
+    Parameters
+    ----------
+    data
+        uint8 [n, row bytes].
+    type
+        The type's name.
+    cols
+        Weights in a row.
+    """
+
+    data: npt.NDArray[np.uint8]
+    type: str
+    cols: int
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def linear(self, x: Floats) -> Floats:
+        """Multiply float32 x [m, cols] with the transpose: float32 [m, n]."""
+        return _core.matmul(x, self.data, self.type)
+
+    def rows(self, ids: npt.NDArray[np.int32]) -> Floats:
+        """Decode rows int32 ids [m]: float32 [m, cols]."""
+        return _core.read_rows(self.data, self.type, self.cols, ids)
+
+
+class Hyperparameters:
+    """A model's numbers in the file's metadata, under the prefix of its architecture."""
+
+    def __init__(self, file: GGUFFile, architecture: str) -> None:
+        self._file = file
+        self._prefix = architecture
+
+    def count(
+        self, key: str, default: int | None = None, *, at_least: int = 1, at_most: int = 2**31 - 1
+    ) -> int:
+        """Return an integer within bounds.
+
+        Raises
+        ------
+        GGUFError
+            The key is missing and has no default, or the value is no such integer.
+        """
+        value = self._get(key, default)
+        if type(value) is not int or not at_least <= value <= at_most:
+            raise self.error(key, f"must be an integer from {at_least} to {at_most}", value)
+        return value
+
+    def real(self, key: str, default: float | None = None) -> float:
+        """Return a finite number above zero.
+
+        Raises
+        ------
+        GGUFError
+            The key is missing and has no default, or the value is no such number.
+        """
+        value = self._get(key, default)
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise self.error(key, "must be a finite number above zero", value)
+        return float(value)
+
+    def refuse_unless(self, key: str, *allowed: Any) -> None:
+        """Refuse the model if the key is present with a value that is not listed.
+
+        Raises
+        ------
+        UnsupportedError
+            The value asks for something that phigguf does not compute.
+        """
+        name = f"{self._prefix}.{key}"
+        value = self._file.metadata.get(name)
+        if value is not None and value not in allowed:
+            raise UnsupportedError(
+                "is not supported by phigguf", file=self._file.path, field=name, value=value
+            )
+
+    def error(self, key: str, problem: str, value: Any) -> GGUFError:
+        """Make an error that names the file, the key and the value."""
+        return GGUFError(problem, file=self._file.path, field=f"{self._prefix}.{key}", value=value)
+
+    def _get(self, key: str, default: _Value | None) -> Any:
+        value = self._file.metadata.get(f"{self._prefix}.{key}", default)
+        if value is None:
+            raise self.error(key, "the metadata key is missing", None)
+        return value
+
+
+class Tensors:
+    """A file's tensors, taken one by one with the shape they must have."""
+
+    def __init__(self, file: GGUFFile) -> None:
+        self._file = file
+        self._left = dict(file.tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._left
+
+    def matrix(self, name: str, rows: int, cols: int) -> Weight:
+        """Take a matrix of any native type.
+
+        Raises
+        ------
+        GGUFError
+            It is missing.
+        ShapeError
+            It has another shape.
+        UnsupportedError
+            phigguf does not compute with its type.
+        """
+        tensor = self._take(name, (rows, cols))
+        return Weight(_aligned(tensor), tensor.type.name, cols)
+
+    def vector(self, name: str, size: int) -> Floats:
+        """Take a vector as float32 [size]; raises as `matrix` does."""
+        tensor = self._take(name, (size,))
+        try:
+            return dequantize(tensor.data, tensor.type.name)
+        except QuantizationError as error:
+            raise QuantizationError(
+                error.problem,
+                file=tensor.file,
+                field=f"tensor {name}, {error.field}",
+                value=error.value,
+            ) from error
+
+    def positive_vector(self, name: str, size: int) -> Floats:
+        """Take a vector of numbers above zero; raises as `matrix` does."""
+        vector = self.vector(name, size)
+        if not (vector > 0).all():
+            raise GGUFError(
+                "must hold numbers above zero",
+                file=self._file.path,
+                field=f"tensor {name}",
+                value=float(vector.min()),
+            )
+        return vector
+
+    def rows_of(self, name: str) -> int:
+        """Return the number of rows of a matrix that is to be taken; raises as `matrix` does."""
+        tensor = self._find(name)
+        if len(tensor.shape) != 2:
+            raise ShapeError(
+                "must be a matrix", file=tensor.file, field=f"tensor {name}", value=tensor.shape
+            )
+        return tensor.shape[0]
+
+    def check_all_taken(self) -> None:
+        """Refuse a model with tensors that nobody asked for: something would be left out.
+
+        Raises
+        ------
+        UnsupportedError
+            There is such a tensor.
+        """
+        for name in self._left:
+            raise UnsupportedError(
+                "the architecture has no such tensor", file=self._file.path, field=f"tensor {name}"
+            )
+
+    def _find(self, name: str) -> TensorInfo:
+        if name not in self._left:
+            raise GGUFError("the tensor is missing", file=self._file.path, field=f"tensor {name}")
+        return self._left[name]
+
+    def _take(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
+        tensor = self._find(name)
+        where = {"file": tensor.file, "field": f"tensor {name}"}
+        if tensor.shape != shape:
+            raise ShapeError(f"must have shape {shape}", **where, value=tensor.shape)
+        if not tensor.type.native:
+            raise UnsupportedError(
+                "phigguf cannot compute with this type", **where, value=tensor.type.name
+            )
+        return self._left.pop(name)
+
+
+def _aligned(tensor: TensorInfo) -> npt.NDArray[np.uint8]:
+    """The mapped bytes, or a copy where the file places numbers at odd addresses."""
+    size = tensor.type.block_bytes if tensor.type.block_width == 1 else 1
+    return tensor.data.copy() if tensor.offset % size else tensor.data
