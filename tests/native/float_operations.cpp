@@ -81,8 +81,9 @@ void add_attention(Results& results, Type type, const Shape& s) {
 }  // namespace
 
 void add_float_operations(Results& results) {
+  constexpr size_t kSizes[] = {1, 15, 96, 1024};
   for (const Distribution& input : kDistributions) {
-    for (const size_t size : {1, 15, 96, 1024}) add_row_operations(results, input, size);
+    for (const size_t size : kSizes) add_row_operations(results, input, size);
   }
   for (const Type type : {Type::F32, Type::F16, Type::Q8_0}) {
     add_attention(results, type, {1, 0, 2, 96, 0});
