@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +352,65 @@ def test_byte_level_that_gguf_has_no_name_for_is_refused(byte_level: Path, chang
         read(byte_level)
 
 
+def test_o200ks_split_has_a_name_of_its_own(byte_level: Path) -> None:
+    # As in Phi-4-mini's tokenizer.json.
+    expression = (
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    edit(byte_level / "tokenizer.json", set_split(pattern={"Regex": expression}))
+    assert read(byte_level).pre == "gpt-4o"
+
+
 def test_split_may_be_written_as_the_removal_of_everything_else(byte_level: Path) -> None:
     edit(byte_level / "tokenizer.json", set_split(behavior="Removed", invert=True))
     assert read(byte_level).pre == "dbrx"
+
+
+def places(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Containers and keys in a JSON value; of long containers the first, last and middle item."""
+    keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+    if len(keys) > 20:
+        keys = [keys[0], keys[len(keys) // 2], keys[-1]]
+    for key in keys:
+        yield node, key
+        if isinstance(node[key], (dict, list)):
+            yield from places(node[key])
+
+
+STRANGE_VALUES = [None, True, -1, 7, 10**30, "", "x", [], [None], {}]
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("added_tokens", "added_tokens.json"),
+        ("added_tokens", "tokenizer_config.json"),
+        ("added_tokens", "tokenizer.json"),
+        ("added_tokens", "config.json"),
+        ("byte_level", "tokenizer.json"),
+        ("json_only", "tokenizer.json"),
+    ],
+)
+def test_strange_values_anywhere_never_escape_as_another_error(
+    golden_copy: Callable[[str], Path], case: str, name: str
+) -> None:
+    directory = golden_copy("phi3" if case == "json_only" else case)
+    if case == "json_only":
+        (directory / "tokenizer.model").unlink()
+    value = load(directory / name)
+    read_back = 0
+    for container, key in list(places(value)):
+        original = container[key]
+        for strange in STRANGE_VALUES:
+            container[key] = strange
+            (directory / name).write_text(json.dumps(value), encoding="utf-8")
+            try:
+                read_back += len(read(directory).tokens) > 0
+            except Error:
+                continue
+        container[key] = original
+    assert read_back > 0  # some places may hold anything

@@ -151,7 +151,7 @@ def _pre_tokenizer_name(steps: list[dict[str, Any]], path: Path) -> str:
             ("Isolated", False),
             ("Removed", True),
         )
-        if expression in _PRE_NAMES and keeps_matches:
+        if isinstance(expression, str) and expression in _PRE_NAMES and keeps_matches:
             return _PRE_NAMES[expression]
     raise UnsupportedError("unknown way to split text", file=path, field=field, value=splits)
 
@@ -167,14 +167,16 @@ def _sentencepiece(
     path: Path,
 ) -> TrainedVocabulary:
     model = tokenizer["model"]
+    unknown = model.get("unk_token")
+    if unknown is not None:
+        typed(unknown, str, file=path, field="model.unk_token")
     space_prefix = _space_prefix(_normalizer_steps(tokenizer, path), steps, path)
     added = {token.id for token in from_tokenizer_json(tokenizer, path)}
-    types = {text: _piece_type(text, model) for text in ids}
+    types = {text: _piece_type(text, unknown, model) for text in ids}
     plain = {
         text for text, kind in types.items() if kind is PieceType.NORMAL and ids[text] not in added
     }
     scores = _scores_from_merges(ids, plain, merges, path)
-    unknown = model.get("unk_token")
     return TrainedVocabulary(
         model="llama",
         pre="default",
@@ -187,8 +189,8 @@ def _sentencepiece(
     )
 
 
-def _piece_type(text: str, model: dict[str, Any]) -> PieceType:
-    if text == model.get("unk_token"):
+def _piece_type(text: str, unknown: str | None, model: dict[str, Any]) -> PieceType:
+    if text == unknown:
         return PieceType.UNKNOWN
     if model.get("byte_fallback") and BYTE_PIECE.fullmatch(text):
         return PieceType.BYTE
