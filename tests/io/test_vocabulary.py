@@ -373,7 +373,7 @@ def test_split_may_be_written_as_the_removal_of_everything_else(byte_level: Path
 def places(node: Any) -> Iterator[tuple[Any, Any]]:
     """Containers and keys in a JSON value; of long containers the first, last and middle item."""
     keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-    if len(keys) > 20:
+    if len(keys) > 8:
         keys = [keys[0], keys[len(keys) // 2], keys[-1]]
     for key in keys:
         yield node, key

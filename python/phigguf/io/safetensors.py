@@ -18,7 +18,7 @@ from .json_file import parse_json_object
 _LENGTH_BYTES = 8  # the header's length, little-endian, opens the file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SafeTensor:
     """One tensor of a mapped safetensors file.
 
