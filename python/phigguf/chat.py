@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from jinja2 import TemplateError
 
 from .errors import ChatTemplateError, InvalidArgument
-from .template_limits import LimitedEnvironment, LimitExceeded, metered
+from .template_meter import LimitExceeded, metered
+from .template_sandbox import LimitedEnvironment
 
 Message = Mapping[str, str]
 _Result = TypeVar("_Result")
