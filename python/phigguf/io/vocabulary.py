@@ -186,6 +186,7 @@ def read_vocabulary(directory: Path, config: dict[str, Any]) -> Vocabulary:
             special.ids.setdefault(kind, token)
     for kind, add in trained.added_by_default.items():
         special.added.setdefault(kind, add)
+    without_prefix = files.config.get("add_prefix_space") is False
     return Vocabulary(
         model=trained.model,
         pre=trained.pre,
@@ -194,9 +195,7 @@ def read_vocabulary(directory: Path, config: dict[str, Any]) -> Vocabulary:
         scores=np.array(table.scores, dtype=np.float32) if trained.model == "llama" else None,
         merges=trained.merges,
         special=special,
-        space_prefix="never"
-        if files.config.get("add_prefix_space") is False
-        else trained.space_prefix,
+        space_prefix="never" if without_prefix else trained.space_prefix,
         chat_templates=read_chat_templates(directory, files.config),
         added=added,
     )
@@ -279,7 +278,7 @@ class _TokenTable:
         elif not 0 <= token < len(self.tokens):
             problem = f"a token's id is outside the vocabulary of {len(self.tokens)}"
         if problem:
-            raise TokenizerError(problem, file=self._directory, field=text, value=token)
+            raise TokenizerError(problem, file=self._directory, field=f"token {token}", value=text)
         self.tokens[token] = text
         self.scores[token] = score
         self.types[token] = kind
