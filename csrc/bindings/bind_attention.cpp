@@ -83,16 +83,15 @@ py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, si
 }  // namespace
 
 void bind_attention(py::module_& module) {
-  py::class_<SafeCache>(module, "KvCache", "Keys and values of one sequence, layer by layer.")
+  py::class_<SafeCache>(module, "KvCache", py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type)),
+                        "Keys and values of one sequence, layer by layer.")
       .def(py::init(&make_cache), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"), py::arg("type"))
-      .def("__len__",
-           [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.length(); }); })
+      .def("__len__", [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.length(); }); })
       .def_property_readonly(
           "nbytes", [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.bytes(); }); },
           "Bytes of memory in use.")
       .def(
-          "truncate",
-          [](SafeCache& self, size_t length) { self.use([=](KvCache& cache) { cache.truncate(length); }); },
+          "truncate", [](SafeCache& self, size_t length) { self.use([=](KvCache& cache) { cache.truncate(length); }); },
           py::arg("length"), "Forget positions from length on.")
       .def(
           "attend",
