@@ -10,7 +10,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 # Formatters and checkers change their minds between versions, so theirs are fixed here
 # (and, equal, in .pre-commit-config.yaml); oracles too, because we compare with their numbers.
 FORMATTERS = ["clang-format==23.1.5", "ruff==0.17.6"]
-TYPE_CHECKER = ["mypy==2.4.1", "types-tqdm"]
+TYPE_CHECKER = ["mypy==2.4.1", "types-pyyaml", "types-tqdm"]
 ORACLES = ["cyllama==0.2.18", "mistral-common==1.13.1", "torch==2.13.0", "transformers==5.23.0"]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def progress_bar(total: int, unit: str, *, wanted: bool = True) -> tqdm[Any]:
@@ -20,6 +21,8 @@ def progress_bar(total: int, unit: str, *, wanted: bool = True) -> tqdm[Any]:
     wanted
         Whether the caller asks for a bar. One appears only where somebody can watch it.
     """
+    from tqdm.auto import tqdm  # slow to import, and not every command needs it
+
     visible = wanted and (_in_notebook() or (sys.stderr is not None and sys.stderr.isatty()))
     return tqdm(total=total, unit=f" {unit}s", unit_scale=True, disable=not visible, leave=False)
 

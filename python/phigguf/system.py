@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 
 def cpu_name() -> str:
     """Return the CPU's marketing name, or its architecture where the system does not tell."""
-    if sys.platform.startswith("linux"):
-        return _name_in_cpuinfo(Path("/proc/cpuinfo")) or platform.machine()
-    if sys.platform == "darwin":
-        query = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)
-        return answer.stdout.strip() or platform.machine()
-    return platform.processor() or platform.machine()
+    ask = {"Linux": _ask_linux, "Darwin": _ask_macos}.get(platform.system(), platform.processor)
+    return ask() or platform.machine()
 
 
-def _name_in_cpuinfo(path: Path) -> str | None:
+def _ask_linux() -> str:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-    pairs = (line.partition(":") for line in lines)
-    return next((value.strip() for key, _, value in pairs if key.strip() == "model name"), None)
+        return ""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return next((value.strip() for key, _, value in pairs if key.strip() == "model name"), "")
+
+
+def _ask_macos() -> str:
+    query = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
