@@ -8,7 +8,6 @@ import pytest
 
 from kernels.inputs import CASES, gaussian
 from kernels.recode import dequantize, quantize
-
 from phigguf.errors import QuantizationError
 
 FLOAT16_FIELDS = {  # byte offsets of a block's float16 fields

@@ -10,7 +10,6 @@ from kernels.float32 import dot, fma
 from kernels.inputs import gaussian
 from kernels.recode import dequantize, quantize, row_bytes
 from kernels.test_dequantize import FLOAT16_FIELDS
-
 from phigguf import _core
 from phigguf.errors import ShapeError, UnsupportedError
 
@@ -20,7 +19,7 @@ COLS, ROWS, TOKENS = 512, 21, 5
 def with_scales(blocks, fmt, scale, minimum=0.0):
     """The same blocks with other float16 fields."""
     changed = blocks.reshape(len(blocks), -1, fmt["block_bytes"]).copy()
-    for offset, value in zip(FLOAT16_FIELDS[fmt["name"]], (scale, minimum)):
+    for offset, value in zip(FLOAT16_FIELDS[fmt["name"]], (scale, minimum), strict=False):
         changed[:, :, offset : offset + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
     return changed.reshape(blocks.shape)
 

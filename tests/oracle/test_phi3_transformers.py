@@ -11,9 +11,9 @@ import copy
 
 import numpy as np
 import pytest
+from make_synthetic_checkpoint import Geometry, write_checkpoint
 
 import phigguf
-from make_synthetic_checkpoint import Geometry, write_checkpoint
 
 pytestmark = pytest.mark.oracle
 

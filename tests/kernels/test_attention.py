@@ -1,0 +1,225 @@
+"""Attention over a cache: close to float64, and the same bits however the tokens came."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from kernels.inputs import gaussian
+from kernels.recode import dequantize, quantize
+from phigguf import _core
+from phigguf.errors import InvalidArgument, QuantizationError, ShapeError
+
+KV_TYPES = ["F32", "F16", "Q8_0"]
+PAGE = 256  # positions; boundaries are worth a visit
+
+
+class Case:
+    """Some heads, and queries, keys and values for every token."""
+
+    def __init__(self, tokens, heads=4, kv_heads=2, head_dim=64, seed=1):
+        self.tokens, self.heads, self.kv_heads, self.head_dim = tokens, heads, kv_heads, head_dim
+        self.qkv = gaussian(tokens, (heads + 2 * kv_heads) * head_dim, seed)
+        self.qkv[:, : heads * head_dim] *= np.float32(3)  # some attention is sharp
+
+    def cache(self, kv_type="F32", layers=1):
+        return _core.KvCache(layers, self.kv_heads, self.head_dim, kv_type)
+
+    def run(self, pieces=None, kv_type="F32", window=0, scale=0.125):
+        """Read all tokens in pieces of the given sizes."""
+        cache, outputs, begin = self.cache(kv_type), [], 0
+        for piece in pieces or [self.tokens]:
+            rows = self.qkv[begin : begin + piece]
+            outputs.append(cache.attend(0, rows, self.heads, window, scale))
+            begin += piece
+        assert begin == self.tokens == len(cache)
+        return np.concatenate(outputs)
+
+    def exact(self, kv_type="F32", window=0, scale=0.125):
+        """In float64, from keys and values as the cache's type holds them."""
+        parts = self.qkv.reshape(self.tokens, -1, self.head_dim)
+        stored = parts[:, self.heads :].reshape(-1, self.head_dim)
+        stored = dequantize(quantize(np.ascontiguousarray(stored), kv_type), kv_type)
+        keys, values = np.split(stored.reshape(self.tokens, -1, self.head_dim), 2, axis=1)
+        group = self.heads // self.kv_heads
+        queries, keys, values = (
+            a.astype(np.float64).transpose(1, 0, 2)
+            for a in (parts[:, : self.heads], keys.repeat(group, 1), values.repeat(group, 1))
+        )
+        scores = queries @ keys.transpose(0, 2, 1) * scale
+        i, j = np.arange(self.tokens)[:, None], np.arange(self.tokens)
+        visible = (j <= i) & (j > i - window if window else True)
+        scores = np.where(visible, scores, -np.inf)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        output = weights / weights.sum(axis=-1, keepdims=True) @ values
+        return output.transpose(1, 0, 2).reshape(self.tokens, -1)
+
+
+def identical(a, b):
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+@pytest.mark.parametrize("tokens", [1, 2, 63, 64, 65, PAGE + 1])
+def test_close_to_float64(isa, tokens, kv_type):
+    case = Case(tokens)
+    assert np.abs(case.run(kv_type=kv_type) - case.exact(kv_type)).max() < 3e-6
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (6, 6), (6, 3), (6, 1)])
+@pytest.mark.parametrize("head_dim", [2, 16, 40, 96])
+def test_heads_of_any_number_and_size(isa, heads, kv_heads, head_dim):
+    case, scale = Case(70, heads, kv_heads, head_dim), head_dim**-0.5
+    assert np.abs(case.run(scale=scale) - case.exact(scale=scale)).max() < 3e-6
+
+
+@pytest.mark.parametrize("window", [1, 2, 17, 63, 64, 65, 100, 129, 130, 10**6])
+def test_sliding_window(isa, window):
+    case = Case(130)
+    assert np.abs(case.run(window=window) - case.exact(window=window)).max() < 3e-6
+
+
+def test_a_window_of_one_sees_itself():
+    case = Case(80)
+    values = case.qkv.reshape(80, -1, 64)[:, -2:]
+    assert identical(case.run(window=1), values.repeat(2, axis=1).reshape(80, -1))
+
+
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+@pytest.mark.parametrize("window", [0, 50, 200])
+def test_how_the_tokens_came_does_not_show(isa, kv_type, window):
+    case = Case(PAGE + 44)
+    whole = case.run(kv_type=kv_type, window=window)
+    ones = [1] * case.tokens
+    for pieces in (ones, [63, 1, 64, 2, 100, 70], [PAGE, 44], [PAGE - 1, 2, 43]):
+        assert identical(case.run(pieces, kv_type, window), whole)
+
+
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+def test_every_instruction_set_gives_the_same_bits(isa, kv_type):
+    case = Case(150, heads=6, kv_heads=2, head_dim=96)
+    outputs = case.run(kv_type=kv_type, window=90)
+    _core.set_isa("scalar")
+    assert identical(outputs, case.run(kv_type=kv_type, window=90))
+
+
+def test_threads_do_not_show(isa):
+    case, before = Case(100), _core.num_threads()
+    outputs = []
+    try:
+        for threads in (1, 2, 3):
+            _core.set_num_threads(threads)
+            outputs.append(case.run())
+    finally:
+        _core.set_num_threads(before)
+    assert identical(outputs[0], outputs[1])
+    assert identical(outputs[0], outputs[2])
+
+
+def test_very_large_scores_do_not_overflow(isa):
+    case = Case(100)
+    case.qkv *= np.float32(1e4)
+    outputs = case.run()
+    assert np.isfinite(outputs).all()
+    assert np.abs(outputs / case.exact() - 1).max() < 1e-2
+
+
+def test_truncating_is_as_if_the_rest_had_never_come(isa):
+    case = Case(PAGE + 50)
+    whole, cache = case.run(), case.cache()
+    cache.attend(0, case.qkv, 4, 0, 0.125)
+    for length in (PAGE + 49, PAGE + 1, PAGE, PAGE - 1, 70, 0):
+        cache.truncate(length)
+        assert len(cache) == length
+        outputs = cache.attend(0, case.qkv[length:], 4, 0, 0.125)
+        assert identical(outputs, whole[length:])
+    cache.truncate(10**6)
+    assert len(cache) == case.tokens
+
+
+def test_memory_is_taken_as_positions_come():
+    case = Case(PAGE + 1)
+    cache = case.cache("F16", layers=3)
+    page = 2 * 2 * PAGE * 64 * 2
+    assert cache.nbytes == 0
+    cache.attend(1, case.qkv[:PAGE], 4, 0, 0.125)
+    assert cache.nbytes == page
+    cache.attend(1, case.qkv[PAGE:], 4, 0, 0.125)
+    assert cache.nbytes == 2 * page
+    cache.truncate(PAGE)
+    assert cache.nbytes == page
+
+
+def test_layers_are_apart_and_the_shortest_counts():
+    case, cache = Case(30), Case(30).cache(layers=2)
+    first = cache.attend(0, case.qkv, 4, 0, 0.125)
+    assert len(cache) == 0
+    assert identical(cache.attend(1, case.qkv, 4, 0, 0.125), first)
+    assert len(cache) == 30
+
+
+@pytest.mark.parametrize("kv_type", KV_TYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_key_that_is_not_finite_is_refused(kv_type, value):
+    case, cache = Case(9), Case(9).cache(kv_type)
+    cache.attend(0, case.qkv[:3], 4, 0, 0.125)
+    case.qkv[5, 4 * 64] = value
+    with pytest.raises(QuantizationError, match=f"layer 0, position 5: .* not .*finite.*{kv_type}"):
+        cache.attend(0, case.qkv[3:], 4, 0, 0.125)
+    assert len(cache) == 3
+
+
+def test_a_value_past_float16_is_refused_rather_than_made_infinite():
+    case, cache = Case(4), Case(4).cache("F16")
+    case.qkv[2, -1] = 70000
+    with pytest.raises(QuantizationError, match=r"layer 0, position 2: .* too large .*F16"):
+        cache.attend(0, case.qkv, 4, 0, 0.125)
+    assert np.isfinite(case.run(kv_type="F32")).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, 2, 64, "F16"), InvalidArgument, "layers: must be from 1 to"),
+        ((1, -1, 64, "F16"), InvalidArgument, "kv_heads: must be from 1 to"),
+        ((1, 2, 2**40, "F16"), InvalidArgument, "head_dim: must be from 1 to"),
+        ((1, 2, 48, "Q8_0"), ShapeError, "multiple of Q8_0's 32"),
+    ],
+)
+def test_geometry_is_checked(arguments, error, message):
+    with pytest.raises(error, match=message):
+        _core.KvCache(*arguments)
+
+
+def test_arguments_are_checked():
+    case = Case(3)
+    cache = case.cache()
+    with pytest.raises(InvalidArgument, match="layer: there are 1 layers"):
+        cache.attend(1, case.qkv, 4, 0, 0.125)
+    with pytest.raises(ShapeError, match="heads: must be a multiple of 2"):
+        cache.attend(0, case.qkv, 3, 0, 0.125)
+    with pytest.raises(ShapeError, match="qkv: axis 1 must have length 640"):
+        cache.attend(0, case.qkv, 6, 0, 0.125)
+    assert len(cache) == 0
+
+
+def test_two_threads_cannot_use_a_cache_at_once():
+    """One of them is told so; nothing is torn."""
+    case = Case(1500, heads=8, kv_heads=8)
+    cache, refusals = case.cache(), []
+
+    def read():
+        try:
+            cache.attend(0, case.qkv, 8, 0, 0.125)
+        except InvalidArgument as error:
+            refusals.append(str(error))
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(cache) == 1500 * (2 - len(refusals))
+    assert refusals in ([], ["cache: another thread is using it"])
