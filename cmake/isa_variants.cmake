@@ -24,22 +24,27 @@ elseif(phigguf_processor MATCHES "aarch64|arm64")
 endif()
 phigguf_isa(scalar)
 
-# One object library per ISA, of the one file that instantiates every kernel. Its floating point is strict: IEEE
-# rounding, no fused operations but those written as fma.
+# An object library of one source file for one ISA. Its floating point is strict: IEEE rounding, no fused operations
+# but those written as fma.
+function(phigguf_add_isa_object library isa source)
+  add_library(${library} OBJECT ${source})
+  target_include_directories(${library} PRIVATE csrc)
+  target_compile_definitions(
+    ${library} PRIVATE PHIGGUF_ISA=${isa} PHIGGUF_SIMD_${isa} PHIGGUF_ISA_NAME="${isa}")
+  target_compile_options(${library} PRIVATE -O3 -ffp-contract=off -fno-math-errno -fno-lto
+                                            ${PHIGGUF_FLAGS_${isa}} ${PHIGGUF_WARNINGS})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # gcc's own AVX-512 headers read "undefined" vectors on purpose.
+    target_compile_options(${library} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)
+  endif()
+  set_target_properties(${library} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
+endfunction()
+
+# Adds the one file that instantiates every kernel, once per ISA, and the list of these ISAs.
 function(phigguf_add_variants target)
   set(declarations "")
   foreach(isa IN LISTS PHIGGUF_ISAS)
-    add_library(phigguf_${isa} OBJECT csrc/kernels/variant.cpp)
-    target_include_directories(phigguf_${isa} PRIVATE csrc)
-    target_compile_definitions(
-      phigguf_${isa} PRIVATE PHIGGUF_ISA=${isa} PHIGGUF_SIMD_${isa} PHIGGUF_ISA_NAME="${isa}")
-    target_compile_options(phigguf_${isa} PRIVATE -O3 -ffp-contract=off -fno-math-errno -fno-lto
-                                                  ${PHIGGUF_FLAGS_${isa}} ${PHIGGUF_WARNINGS})
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      # gcc's own AVX-512 headers read "undefined" vectors on purpose.
-      target_compile_options(phigguf_${isa} PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)
-    endif()
-    set_target_properties(phigguf_${isa} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
+    phigguf_add_isa_object(phigguf_${isa} ${isa} csrc/kernels/variant.cpp)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:phigguf_${isa}>)
     string(APPEND declarations " X(${isa})")
   endforeach()

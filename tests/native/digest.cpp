@@ -12,6 +12,7 @@ namespace {
 
 std::vector<std::string> all_results() {
   Results results;
+  add_operations(results);
   add_conversions(results);
   add_products(results);
   add_float_operations(results);

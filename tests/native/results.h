@@ -56,6 +56,7 @@ inline std::vector<Type> all_types() {
 }
 
 // Each adds the results of the ISA in use.
+void add_operations(Results& results);
 void add_conversions(Results& results);
 void add_products(Results& results);
 void add_float_operations(Results& results);
