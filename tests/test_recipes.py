@@ -18,7 +18,7 @@ from phigguf.models.phi3_convert import conversion
 from phigguf.plan import Choices, Geometry, PlanTensor, is_quantizable, layout_order, plan
 from phigguf.recipes import RECIPES, Recipe, find_recipe
 from phigguf.types import tensor_type
-from small_models import GEOMETRIES
+from small_models import GEOMETRIES, OVERRIDDEN, OVERRIDES
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("recipes.json").read_text())
 VARIANTS = [
@@ -49,9 +49,21 @@ def chosen(tensors: Iterable[PlanTensor], recipe: str, **options: Any) -> dict[s
 def test_types_equal_llama_cpps(case: str, name: str, has_imatrix: bool) -> None:
     recorded = GOLDEN["types"][case]
     expected = recorded.get(f"{name} with imatrix") if has_imatrix else None
+    planned = plan_case(case, name, has_imatrix, Choices())
+    assert runs_by_kind(planned) == (expected or recorded[name])
+
+
+@pytest.mark.parametrize("name", GOLDEN["types with overrides"])
+def test_types_with_overrides_equal_llama_cpps(name: str) -> None:
+    choices = Choices.from_names(overrides=OVERRIDES)
+    planned = plan_case(OVERRIDDEN, name, True, choices)
+    assert runs_by_kind(planned) == GOLDEN["types with overrides"][name]
+
+
+def plan_case(case: str, name: str, has_imatrix: bool, choices: Choices) -> list[PlanTensor]:
     geometry = GEOMETRIES[case]
     sources = conversion(ConfigReader(config(geometry), Path("config.json"))).tensors
-    planned = plan(
+    return plan(
         RECIPES[name],
         [PlanTensor(name, source.shape, tensor_type("F32")) for name, source in sources.items()],
         Geometry(
@@ -61,8 +73,8 @@ def test_types_equal_llama_cpps(case: str, name: str, has_imatrix: bool) -> None
             geometry.num_key_value_heads,
         ),
         has_imatrix=has_imatrix,
+        choices=choices,
     )
-    assert runs_by_kind(planned) == (expected or recorded[name])
 
 
 def runs_by_kind(planned: Iterable[PlanTensor]) -> dict[str, str]:

@@ -15,13 +15,22 @@ import itertools
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from phigguf.hf_to_gguf import convert
 from phigguf.io.gguf import read_gguf
 from phigguf.io.imatrix import Imatrix
 from phigguf.recipes import RECIPES
-from small_models import GEOMETRIES, HASHED, checkpoint, imatrix_for
+from phigguf.types import tensor_type
+from small_models import (
+    GEOMETRIES,
+    HASHED,
+    OVERRIDDEN,
+    OVERRIDES,
+    checkpoint,
+    imatrix_for,
+)
 
 Types = dict[str, dict[str, str]]
 Hashes = dict[str, dict[str, str]]
@@ -33,6 +42,10 @@ class ImatrixEntry(ctypes.Structure):
         ("data", ctypes.POINTER(ctypes.c_float)),
         ("size", ctypes.c_size_t),
     )
+
+
+class Override(ctypes.Structure):
+    _fields_ = (("pattern", ctypes.c_char_p), ("type", ctypes.c_int32))
 
 
 class Parameters(ctypes.Structure):
@@ -51,7 +64,7 @@ class Parameters(ctypes.Structure):
         ("dry_run", ctypes.c_bool),
         ("imatrix", ctypes.POINTER(ImatrixEntry)),
         ("kv_overrides", ctypes.c_void_p),
-        ("tt_overrides", ctypes.c_void_p),
+        ("tt_overrides", ctypes.POINTER(Override)),
         ("prune_layers", ctypes.c_void_p),
         ("max_buf_size", ctypes.c_size_t),
     )
@@ -69,12 +82,22 @@ class LlamaCpp:
         self.library.llama_log_set(self.silent, None)
         self.library.llama_backend_init()
 
-    def quantize(self, src: Path, dst: Path, file_type: int, imatrix: Imatrix | None) -> None:
+    def quantize(
+        self,
+        src: Path,
+        dst: Path,
+        file_type: int,
+        imatrix: Imatrix | None = None,
+        overrides: Sequence[tuple[str, str]] = (),
+    ) -> None:
         parameters = self.library.llama_model_quantize_default_params()
         parameters.nthread = 2
         parameters.ftype = file_type
         if imatrix:
             parameters.imatrix = imatrix_entries(imatrix)
+        if overrides:
+            pairs = [Override(name.encode(), tensor_type(type_).id) for name, type_ in overrides]
+            parameters.tt_overrides = (Override * (len(pairs) + 1))(*pairs)
         status = self.library.llama_model_quantize(
             str(src).encode(), str(dst).encode(), ctypes.byref(parameters)
         )
@@ -123,7 +146,7 @@ def record(llama: LlamaCpp, case: str) -> tuple[Types, Hashes]:
         imatrix = imatrix_for(source)
         for recipe in RECIPES.values():
             if not recipe.needs_imatrix:
-                llama.quantize(source, output, recipe.file_type, None)
+                llama.quantize(source, output, recipe.file_type)
                 types[recipe.name] = types_by_kind(output)
                 sums[recipe.name] = hashes(output)
             llama.quantize(source, output, recipe.file_type, imatrix)
@@ -134,11 +157,26 @@ def record(llama: LlamaCpp, case: str) -> tuple[Types, Hashes]:
     return types, sums
 
 
+def record_overrides(llama: LlamaCpp) -> Types:
+    """Quantize one model by every recipe that is not a float type, with single types changed."""
+    types: Types = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        source, output = Path(scratch, "f32.gguf"), Path(scratch, "quantized.gguf")
+        convert(checkpoint(Path(scratch, "model"), OVERRIDDEN), source, "F32", progress=False)
+        imatrix = imatrix_for(source)
+        for recipe in RECIPES.values():
+            if recipe.default_type.block_width > 1:
+                llama.quantize(source, output, recipe.file_type, imatrix, OVERRIDES)
+                types[recipe.name] = types_by_kind(output)
+    return types
+
+
 def main() -> None:
     llama = LlamaCpp(sys.argv[1])
     records = {case: record(llama, case) for case in GEOMETRIES}
     golden = {
         "types": {case: types for case, (types, _) in records.items()},
+        "types with overrides": record_overrides(llama),
         "sha256": {case: records[case][1] for case in HASHED},
     }
     text = json.dumps(golden, indent=1)
