@@ -10,6 +10,14 @@ import pytest
 import phigguf
 from phigguf.demo import demo_checkpoint
 
+ORACLE_TESTS = Path(__file__).parent / "oracle"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import tests against torch and llama.cpp only when they are to run: those are no small need."""
+    unwanted = collection_path == ORACLE_TESTS and config.option.markexpr == "not oracle"
+    return True if unwanted else None
+
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Iterator[Path]:
