@@ -38,19 +38,21 @@ def _ggml() -> ctypes.CDLL:
     return library
 
 
-def libggml_quantize(x: Floats, type_id: int, imatrix: Floats | None) -> Bytes:
-    rows, cols = x.shape
-    blocks = np.empty((rows, _ggml().ggml_row_size(type_id, cols)), np.uint8)
+def libggml_quantize_into(x: Floats, blocks: Bytes, type_id: int, imatrix: Floats | None) -> None:
     written = _ggml().ggml_quantize_chunk(
         type_id,
         x.ctypes.data,
         blocks.ctypes.data,
         0,
-        rows,
-        cols,
+        *x.shape,
         None if imatrix is None else imatrix.ctypes.data,
     )
     assert written == blocks.nbytes
+
+
+def libggml_quantize(x: Floats, type_id: int, imatrix: Floats | None) -> Bytes:
+    blocks = np.empty((len(x), _ggml().ggml_row_size(type_id, x.shape[1])), np.uint8)
+    libggml_quantize_into(x, blocks, type_id, imatrix)
     return blocks
 
 
