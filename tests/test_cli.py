@@ -312,7 +312,8 @@ def test_chat_remembers_the_conversation(run, demo_gguf, monkeypatch):
     assert out == "".join(expected)
 
 
-def test_demo_shows_the_whole_path(run):
+def test_demo_shows_the_whole_path(run, monkeypatch):
+    monkeypatch.setattr("phigguf.demo.held_out_texts", lambda _: ["And God said, Let there be."])
     status, out, err = run("demo", "-n", 8, "-p", "And God said", "--perplexity")
     assert (status, err) == (0, "")
     table, _, text = out.partition("\n\nAnd God said")
