@@ -77,6 +77,16 @@ def test_template_may_refuse_messages() -> None:
         render("{{ raise_exception('no system role') }}")
 
 
+def test_error_names_the_file() -> None:
+    with pytest.raises(ChatTemplateError, match=r"^model\.gguf: chat_template: .*UndefinedError"):
+        ChatTemplate("{{ x.y }}", file="model.gguf").render(MESSAGES)
+
+
+def test_source_must_be_text() -> None:
+    with pytest.raises(ChatTemplateError):
+        ChatTemplate(7)  # type: ignore[arg-type]
+
+
 def test_syntax_error_names_the_line() -> None:
     with pytest.raises(ChatTemplateError, match="in line 3"):
         ChatTemplate("a\nb\n{% if %}")

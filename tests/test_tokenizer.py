@@ -205,12 +205,21 @@ def test_bytes_that_are_no_text_become_replacement_characters(phi3: Case) -> Non
     assert phi3.ours.decode([first, first + 1]) == "\ufffd\ufffd"
 
 
-@pytest.mark.parametrize("id", [-1, 10**6, 2**40])
-def test_ids_outside_the_vocabulary_are_refused(phi3: Case, id: int) -> None:
+@pytest.mark.parametrize("id", [-1, 10**6, 2**40, 1.5, "a"])
+def test_ids_outside_the_vocabulary_are_refused(phi3: Case, id: Any) -> None:
     with pytest.raises(TokenizerError, match="outside"):
         phi3.ours.decode([id])
     with pytest.raises(TokenizerError, match="outside"):
         phi3.ours.decoder().feed(id)
+
+
+def test_unused_id_with_a_role_keeps_its_number(metadata: Metadata) -> None:
+    metadata[TYPES][300] = PieceType.UNUSED
+    metadata[TOKENS][300] = "[PAD]"
+    metadata["tokenizer.ggml.padding_token_id"] = 300
+    tokenizer = Tokenizer.from_metadata(metadata)
+    assert tokenizer.encode("[PAD]")[-1] == 300
+    assert tokenizer.special_tokens["[PAD]"] == 300
 
 
 def test_unused_ids_have_no_text(metadata: Metadata) -> None:
@@ -327,6 +336,12 @@ def test_hostile_vocabulary_is_refused(metadata: Metadata, name: str) -> None:
         Tokenizer.from_metadata(metadata)
     assert type(caught.value) is error
     assert caught.value.field
+
+
+def test_error_names_the_file(metadata: Metadata) -> None:
+    del metadata[TOKENS]
+    with pytest.raises(TokenizerError, match=r"^model\.gguf: tokenizer\.ggml\.tokens: is missing"):
+        Tokenizer.from_metadata(metadata, file="model.gguf")
 
 
 @pytest.mark.parametrize("key", ["tokenizer.ggml.model", TOKENS, SCORES])

@@ -7,11 +7,12 @@ but in a sandbox that bounds what it can reach, the steps it takes and the text 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from jinja2 import TemplateError
+from jinja2 import Template, TemplateError
 
 from .errors import ChatTemplateError, InvalidArgument
 from .template_meter import LimitExceeded, metered
@@ -40,6 +41,8 @@ class ChatTemplate:
         jinja2 source.
     bos, eos
         Texts of the tokens that begin and end a text.
+    file
+        Where the source came from, for error messages.
 
     Raises
     ------
@@ -47,15 +50,17 @@ class ChatTemplate:
         If the source is no template, or is too long.
     """
 
-    def __init__(self, source: str, bos: str = "", eos: str = "") -> None:
+    def __init__(
+        self,
+        source: str,
+        bos: str = "",
+        eos: str = "",
+        file: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.source = source
         self._tokens = {"bos_token": bos, "eos_token": eos}
-        if len(source) > MAX_SOURCE:
-            raise ChatTemplateError("the template is too long", field="chat_template")
-        environment = LimitedEnvironment()
-        environment.globals |= {"raise_exception": _raise, "strftime_now": _strftime_now}
-        environment.add_filter("tojson", _to_json)
-        self._template = _guarded(BUDGET, lambda: environment.compile_limited(source))
+        self._file = file
+        self._template = self._guarded(BUDGET, lambda: _compile(source))
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
         """Write out a conversation.
@@ -78,7 +83,7 @@ class ChatTemplate:
         """
         checked = [_checked_message(message, index) for index, message in enumerate(messages)]
         letters = sum(len(text) for message in checked for text in message.values())
-        return _guarded(
+        return self._guarded(
             BUDGET + BUDGET_PER_LETTER * letters,
             lambda: self._template.render(
                 messages=checked,
@@ -88,6 +93,36 @@ class ChatTemplate:
                 **self._tokens,
             ),
         )
+
+    def _guarded(self, budget: int, action: Callable[[], _Result]) -> _Result:
+        """Do what runs a template's code; whatever it raises is the template's fault."""
+        try:
+            with metered(budget):
+                return action()
+        except _RaisedError as error:
+            problem = f"the template refuses the messages: {error}"
+        except LimitExceeded as error:
+            problem = f"the template {error}"
+        except RecursionError:
+            problem = "the template nests or calls itself too deeply"
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            problem = f"{type(error).__name__}: {error}" + (f" in line {line}" if line else "")
+        except Exception as error:  # noqa: BLE001  (a template may raise anything)
+            problem = f"the template fails: {type(error).__name__}: {error}"
+        raise self._error(problem)
+
+    def _error(self, problem: str) -> ChatTemplateError:
+        return ChatTemplateError(problem, file=self._file, field="chat_template")
+
+
+def _compile(source: str) -> Template:
+    if len(source) > MAX_SOURCE:
+        raise LimitExceeded(f"is longer than {MAX_SOURCE} characters")
+    environment = LimitedEnvironment()
+    environment.globals |= {"raise_exception": _raise, "strftime_now": _strftime_now}
+    environment.add_filter("tojson", _to_json)
+    return environment.compile_limited(source)
 
 
 def _checked_message(message: Any, index: int) -> dict[str, str]:
@@ -104,25 +139,6 @@ def _checked_message(message: Any, index: int) -> dict[str, str]:
             raise InvalidArgument("is not supported", field=f"{field}.{key}", value=message[key])
     # Exact strings: a subclass could bring methods along.
     return {key: str.__str__(message[key]) for key in ("role", "content")}
-
-
-def _guarded(budget: int, action: Callable[[], _Result]) -> _Result:
-    """Do what runs a template's code; whatever it raises is the template's fault."""
-    try:
-        with metered(budget):
-            return action()
-    except _RaisedError as error:
-        problem = f"the template refuses the messages: {error}"
-    except LimitExceeded as error:
-        problem = f"the template {error}"
-    except RecursionError:
-        problem = "the template nests or calls itself too deeply"
-    except TemplateError as error:
-        line = getattr(error, "lineno", None)
-        problem = f"{type(error).__name__}: {error}" + (f" in line {line}" if line else "")
-    except Exception as error:  # noqa: BLE001  (a template may raise anything)
-        problem = f"the template fails: {type(error).__name__}: {error}"
-    raise ChatTemplateError(problem, field="chat_template")
 
 
 def _raise(message: Any = "") -> None:

@@ -8,7 +8,8 @@ likely the one with the lower id comes first, so a seed gives the same text ever
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,12 @@ class Sampler:
         repetition_penalty: float = 1.0,
         seed: int | None = None,
     ) -> None:
-        self.temperature = _number("temperature", temperature, 0 <= temperature < math.inf)
+        self.temperature = _number("temperature", temperature, lambda x: 0 <= x < math.inf)
         self.top_k = _integer("top_k", top_k)
-        self.top_p = _number("top_p", top_p, 0 < top_p <= 1)
-        self.min_p = _number("min_p", min_p, 0 <= min_p <= 1)
+        self.top_p = _number("top_p", top_p, lambda x: 0 < x <= 1)
+        self.min_p = _number("min_p", min_p, lambda x: 0 <= x <= 1)
         self.repetition_penalty = _number(
-            "repetition_penalty", repetition_penalty, 0 < repetition_penalty < math.inf
+            "repetition_penalty", repetition_penalty, lambda x: 0 < x < math.inf
         )
         seed = None if seed is None else _integer("seed", seed)
         self._random = np.random.Generator(np.random.PCG64(seed))
@@ -121,8 +122,8 @@ class Sampler:
         return ids, probabilities / probabilities.sum()
 
 
-def _number(name: str, value: float, valid: bool) -> float:
-    if not valid:
+def _number(name: str, value: Any, is_valid: Callable[[float], bool]) -> float:
+    if not isinstance(value, Real) or not is_valid(float(value)):
         raise InvalidArgument("is out of range", field=name, value=value)
     return float(value)
 

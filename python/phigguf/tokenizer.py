@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tokenizers
 from tokenizers import AddedToken
 
-from .errors import TokenizerError
+from .errors import Error, TokenizerError
 from .io.pieces import BYTE_PIECE, SPACE
 from .text_stream import TextStream
 from .tokenizer_metadata import TokenizerMetadata, read_tokenizer_metadata
@@ -21,7 +23,7 @@ class Tokenizer:
     def __init__(self, vocabulary: TokenizerMetadata) -> None:
         self._vocabulary = vocabulary
         self._special = vocabulary.special_ids
-        self._added = frozenset(vocabulary.added_ids)
+        self._added = vocabulary.added_ids
         self._is_byte_level = vocabulary.model == "gpt2"
         build = byte_level_bpe if self._is_byte_level else sentencepiece_bpe
         bare = build(vocabulary)
@@ -31,13 +33,17 @@ class Tokenizer:
         self._boundaries = self._added if vocabulary.space_prefix == "always" else frozenset()
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> Tokenizer:
+    def from_metadata(
+        cls, metadata: Mapping[str, Any], file: str | os.PathLike[str] | None = None
+    ) -> Tokenizer:
         """Build the tokenizer that a GGUF file describes.
 
         Parameters
         ----------
         metadata
             The file's metadata by key; those of ``tokenizer.*`` are used.
+        file
+            Where it came from, for error messages.
 
         Raises
         ------
@@ -47,7 +53,11 @@ class Tokenizer:
             If it is neither SentencePiece BPE (``"llama"``) nor byte-level BPE (``"gpt2"``), or
             splits text in an unknown way.
         """
-        return cls(read_tokenizer_metadata(metadata))
+        try:
+            return cls(read_tokenizer_metadata(metadata))
+        except Error as error:
+            error.file = None if file is None else os.fspath(file)
+            raise
 
     def __len__(self) -> int:
         return len(self._vocabulary.tokens)
@@ -157,12 +167,12 @@ class Tokenizer:
             replace_each_byte=not self._is_byte_level,
         )
 
-    def _checked(self, id: int) -> int:
-        if not 0 <= id < len(self):
+    def _checked(self, id: Any) -> int:
+        if not isinstance(id, (int, np.integer)) or not 0 <= id < len(self):
             raise TokenizerError(
                 f"is outside the vocabulary of {len(self)} tokens", field="id", value=id
             )
-        return id
+        return int(id)
 
     def _text(self, ids: Sequence[int]) -> str:
         return self._parsing.decode(ids, skip_special_tokens=False) if ids else ""

@@ -48,7 +48,7 @@ class TokenizerMetadata:
     tokens
         Texts by id.
     types
-        A `PieceType` for each token.
+        int32 [n]: the number of a `PieceType` for each token.
     scores
         float32 [n], for ``"llama"``.
     merges
@@ -67,7 +67,7 @@ class TokenizerMetadata:
     model: str
     pre: str
     tokens: list[str]
-    types: list[PieceType]
+    types: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
     merges: list[tuple[str, str]]
     ids: dict[str, int]
@@ -85,15 +85,23 @@ class TokenizerMetadata:
     @cached_property
     def special_ids(self) -> frozenset[int]:
         """Tokens that never stand for text: control tokens, and those with a role."""
-        control = (PieceType.CONTROL, PieceType.UNKNOWN)
-        typed = {id for id, kind in enumerate(self.types) if kind in control}
-        return frozenset(typed | set(self.ids.values()) | self.end_ids)
+        control = self.ids_of(PieceType.CONTROL, PieceType.UNKNOWN)
+        return control | self.end_ids | set(self.ids.values())
 
     @cached_property
-    def added_ids(self) -> list[int]:
+    def added_ids(self) -> frozenset[int]:
         """Tokens found in a text before it is split into pieces, special or not."""
-        typed = {id for id, kind in enumerate(self.types) if kind in ADDED_TYPES}
-        return sorted(typed | set(self.ids.values()))
+        return self.ids_of(*ADDED_TYPES) | set(self.ids.values())
+
+    @cached_property
+    def ids_by_text(self) -> dict[str, int]:
+        """All tokens that are in use."""
+        unused = self.ids_of(PieceType.UNUSED) - self.added_ids
+        return {token: id for id, token in enumerate(self.tokens) if id not in unused}
+
+    def ids_of(self, *types: PieceType) -> frozenset[int]:
+        """Return the tokens of some types."""
+        return frozenset(np.flatnonzero(np.isin(self.types, types)).tolist())
 
 
 def read_tokenizer_metadata(metadata: Mapping[str, Any]) -> TokenizerMetadata:
@@ -113,7 +121,6 @@ def read_tokenizer_metadata(metadata: Mapping[str, Any]) -> TokenizerMetadata:
         raise UnsupportedError("unknown kind of vocabulary", field=MODEL, value=model)
     tokens = _read_tokens(metadata)
     types = _read_types(metadata, tokens, model)
-    _check_tokens(tokens, types)
     ids = {
         kind: _checked_id(metadata[key], key, tokens)
         for kind, key in _ID_KEYS.items()
@@ -130,11 +137,9 @@ def read_tokenizer_metadata(metadata: Mapping[str, Any]) -> TokenizerMetadata:
         add_bos=_typed(metadata, ADD_BOS, bool, model == "llama") and "bos" in ids,
         space_prefix=_read_space_prefix(metadata, model),
         lstrip_ids=_read_ids(metadata, LSTRIP, tokens, frozenset()),
-        rstrip_ids=_read_ids(metadata, RSTRIP, tokens, presumed_rstrip_ids(tokens, types)),
+        rstrip_ids=_read_ids(metadata, RSTRIP, tokens, presumed_rstrip_ids(tokens, types.tolist())),
     )
-    for id in vocabulary.special_ids:
-        if len(tokens[id]) == 1:  # every text with this letter would contain the token
-            raise TokenizerError("a special token is one letter", field=f"{TOKENS}[{id}]")
+    _check_tokens(vocabulary)
     return vocabulary
 
 
@@ -148,30 +153,24 @@ def _typed(metadata: Mapping[str, Any], key: str, kind: type, default: Any = Non
 
 
 def _read_tokens(metadata: Mapping[str, Any]) -> list[str]:
-    tokens: list[str] = _typed(metadata, TOKENS, list)
+    tokens: list[Any] = _typed(metadata, TOKENS, list)
     if not 0 < len(tokens) <= MAX_TOKENS:
         raise TokenizerError("has no tokens, or too many", field=TOKENS, value=len(tokens))
-    total = 0
     for id, token in enumerate(tokens):
-        problem = _problem_of(token)
-        if problem:
+        if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_LENGTH:
+            problem = "a token is no text, empty or too long"
             raise TokenizerError(problem, field=f"{TOKENS}[{id}]", value=token)
-        total += len(token)
-    if total > MAX_VOCABULARY_LENGTH:
-        raise TokenizerError("the tokens are too long together", field=TOKENS, value=total)
+    if sum(map(len, tokens)) > MAX_VOCABULARY_LENGTH:
+        raise TokenizerError("the tokens are too long together", field=TOKENS)
+    _check_unicode(tokens, TOKENS)
     return tokens
 
 
-def _problem_of(token: Any) -> str | None:
-    if not isinstance(token, str):
-        return "a token is not a string"
-    if not token:
-        return "a token is empty"
-    if len(token) > MAX_TOKEN_LENGTH:
-        return "a token is too long"
-    if not token.isascii() and not _is_unicode(token):
-        return "a token is not Unicode"
-    return None
+def _check_unicode(texts: list[str], key: str) -> None:
+    if _is_unicode("".join(texts)):
+        return
+    index = next(index for index, text in enumerate(texts) if not _is_unicode(text))
+    raise TokenizerError("is not Unicode", field=f"{key}[{index}]", value=texts[index])
 
 
 def _is_unicode(text: str) -> bool:
@@ -182,29 +181,40 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _read_types(metadata: Mapping[str, Any], tokens: list[str], model: str) -> list[PieceType]:
+def _read_types(
+    metadata: Mapping[str, Any], tokens: list[str], model: str
+) -> npt.NDArray[np.int32]:
     if TYPES not in metadata:
         byte = PieceType.BYTE if model == "llama" else PieceType.NORMAL
-        return [byte if BYTE_PIECE.fullmatch(token) else PieceType.NORMAL for token in tokens]
-    kinds = {int(kind): kind for kind in PieceType}
-    values = _numbers(metadata, TYPES, "i").tolist()
-    _check_length(values, tokens, TYPES)
-    unknown = next((id for id, value in enumerate(values) if value not in kinds), None)
-    if unknown is not None:
-        raise TokenizerError("unknown type", field=f"{TYPES}[{unknown}]", value=values[unknown])
-    return [kinds[value] for value in values]
+        kinds = [byte if BYTE_PIECE.fullmatch(text) else PieceType.NORMAL for text in tokens]
+        return np.array(kinds, dtype=np.int32)
+    types = _numbers(metadata, TYPES, "i")
+    _check_length(types, tokens, TYPES)
+    unknown = np.flatnonzero(~np.isin(types, list(PieceType)))
+    if unknown.size:
+        id = int(unknown[0])
+        raise TokenizerError("unknown type", field=f"{TYPES}[{id}]", value=int(types[id]))
+    return types.astype(np.int32)
 
 
-def _check_tokens(tokens: list[str], types: list[PieceType]) -> None:
-    first: dict[str, int] = {}
-    for id, (token, kind) in enumerate(zip(tokens, types, strict=True)):
-        field = f"{TOKENS}[{id}]"
-        if kind is PieceType.UNUSED:
-            continue
-        if kind is PieceType.BYTE and not BYTE_PIECE.fullmatch(token):
-            raise TokenizerError("a byte token does not name a byte", field=field, value=token)
-        if first.setdefault(token, id) != id:
-            raise TokenizerError(f"repeats token {first[token]}", field=field, value=token)
+def _check_tokens(vocabulary: TokenizerMetadata) -> None:
+    tokens = vocabulary.tokens
+    for id in sorted(vocabulary.ids_of(PieceType.BYTE)):
+        if not BYTE_PIECE.fullmatch(tokens[id]):
+            raise _bad_token("a byte token does not name a byte", id, tokens)
+    for id in sorted(vocabulary.special_ids):
+        if len(tokens[id]) == 1:  # every text with this letter would contain the token
+            raise _bad_token("a special token is a single letter", id, tokens)
+    ids = vocabulary.ids_by_text
+    in_use = set(range(len(tokens))) - vocabulary.ids_of(PieceType.UNUSED)
+    repeated = (in_use | vocabulary.added_ids) - set(ids.values())
+    if repeated:
+        id = min(repeated)
+        raise _bad_token(f"is the same as token {ids[tokens[id]]}", id, tokens)
+
+
+def _bad_token(problem: str, id: int, tokens: list[str]) -> TokenizerError:
+    return TokenizerError(problem, field=f"{TOKENS}[{id}]", value=tokens[id])
 
 
 def _read_scores(metadata: Mapping[str, Any], tokens: list[str]) -> npt.NDArray[np.float32]:
@@ -217,14 +227,15 @@ def _read_scores(metadata: Mapping[str, Any], tokens: list[str]) -> npt.NDArray[
 
 
 def _read_merges(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
-    merges = []
-    for rank, merge in enumerate(_typed(metadata, MERGES, list)):
-        # A piece may be a space only where it begins the pair.
-        space = merge.find(" ", 1) if isinstance(merge, str) else -1
-        if space < 0 or not _is_unicode(merge):
+    merges: list[Any] = _typed(metadata, MERGES, list)
+    pairs = []
+    for rank, merge in enumerate(merges):
+        left, _, right = merge.partition(" ") if isinstance(merge, str) else ("", "", "")
+        if not (left and right):
             raise TokenizerError("is not a pair", field=f"{MERGES}[{rank}]", value=merge)
-        merges.append((merge[:space], merge[space + 1 :]))
-    return merges
+        pairs.append((left, right))
+    _check_unicode(merges, MERGES)
+    return pairs
 
 
 def _read_space_prefix(metadata: Mapping[str, Any], model: str) -> SpacePrefix:

@@ -19,19 +19,15 @@ def sentencepiece_bpe(vocabulary: TokenizerMetadata) -> Tokenizer:
     TokenizerError
         If some texts would have no tokens: a byte is missing, and there is no unknown token.
     """
-    ids = _ids_by_text(vocabulary)
-    unknown = vocabulary.ids.get("unk")
-    if unknown is None:
-        unknown = next(
-            (id for id, kind in enumerate(vocabulary.types) if kind is PieceType.UNKNOWN), None
-        )
+    ids = vocabulary.ids_by_text
+    unknown = vocabulary.ids.get("unk", min(vocabulary.ids_of(PieceType.UNKNOWN), default=None))
     has_bytes = all(f"<0x{byte:02X}>" in ids for byte in range(256))
     if unknown is None and not has_bytes:
         raise TokenizerError("has neither all bytes nor an unknown token", field=TOKENS)
     tokenizer = Tokenizer(
         BPE(
             vocab=ids,
-            merges=merges_from_scores(vocabulary, ids),
+            merges=merges_from_scores(vocabulary),
             unk_token=None if unknown is None else vocabulary.tokens[unknown],
             fuse_unk=True,
             byte_fallback=True,
@@ -66,18 +62,18 @@ def byte_level_bpe(vocabulary: TokenizerMetadata) -> Tokenizer:
     """
     if vocabulary.pre not in EXPRESSIONS:
         raise UnsupportedError("unknown way to split text", field=PRE, value=vocabulary.pre)
-    ids = _ids_by_text(vocabulary)
+    ids = vocabulary.ids_by_text
     missing = [letter for letter in pre_tokenizers.ByteLevel.alphabet() if letter not in ids]
     if missing:
         raise TokenizerError("has no token for a byte", field=TOKENS, value=min(missing))
     special = {vocabulary.tokens[id] for id in vocabulary.special_ids}
-    for rank, (left, right) in enumerate(vocabulary.merges):
-        field = f"{MERGES}[{rank}]"
-        if not {left, right, left + right} <= ids.keys():
-            raise TokenizerError("is not in the vocabulary", field=field, value=(left, right))
+    for left, right in vocabulary.merges:
         if left + right in special:
-            raise TokenizerError("makes a special token", field=field, value=left + right)
-    tokenizer = Tokenizer(BPE(vocab=ids, merges=vocabulary.merges))
+            raise TokenizerError("makes a special token", field=MERGES, value=(left, right))
+    try:
+        tokenizer = Tokenizer(BPE(vocab=ids, merges=vocabulary.merges))
+    except Exception as error:  # the library raises nothing more special
+        raise TokenizerError(str(error), field=MERGES) from error
     tokenizer.pre_tokenizer = _word_split(EXPRESSIONS[vocabulary.pre])
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
@@ -94,12 +90,7 @@ def _word_split(expression: str | None) -> pre_tokenizers.PreTokenizer:
     )
 
 
-def _ids_by_text(vocabulary: TokenizerMetadata) -> dict[str, int]:
-    typed = zip(vocabulary.tokens, vocabulary.types, strict=True)
-    return {token: id for id, (token, kind) in enumerate(typed) if kind is not PieceType.UNUSED}
-
-
-def merges_from_scores(vocabulary: TokenizerMetadata, ids: dict[str, int]) -> list[tuple[str, str]]:
+def merges_from_scores(vocabulary: TokenizerMetadata) -> list[tuple[str, str]]:
     """Return the merges that a SentencePiece vocabulary implies, in order.
 
     Every way to split a piece into two others is a merge. The piece of higher score is merged
@@ -108,11 +99,10 @@ def merges_from_scores(vocabulary: TokenizerMetadata, ids: dict[str, int]) -> li
 
     Bytes and special tokens take no part, so that no text is ever merged into one.
     """
-    sealed = {id for id, kind in enumerate(vocabulary.types) if kind is PieceType.BYTE}
-    sealed |= vocabulary.special_ids
+    sealed = vocabulary.ids_of(PieceType.BYTE) | vocabulary.special_ids
     pieces = {
         token: id
-        for token, id in ids.items()
+        for token, id in vocabulary.ids_by_text.items()
         if id not in sealed and not BYTE_PIECE.fullmatch(token)
     }
     order = sorted(pieces.values(), key=(-vocabulary.scores).tolist().__getitem__)
@@ -120,8 +110,11 @@ def merges_from_scores(vocabulary: TokenizerMetadata, ids: dict[str, int]) -> li
 
 
 def _splits(piece: str, ids: dict[str, int]) -> list[tuple[str, str]]:
-    cuts = range(1, len(piece))
-    found = [(piece[:n], piece[n:]) for n in cuts if piece[:n] in ids and piece[n:] in ids]
+    found = [
+        (left, right)
+        for cut in range(1, len(piece))
+        if (left := piece[:cut]) in ids and (right := piece[cut:]) in ids
+    ]
     if len(found) > 1:
         found.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
     return found

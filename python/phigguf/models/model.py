@@ -83,7 +83,7 @@ class Model:
         """The tokenizer that the file describes."""
         from ..tokenizer import Tokenizer
 
-        return Tokenizer.from_metadata(self.file.metadata)
+        return Tokenizer.from_metadata(self.file.metadata, self.file.path)
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
@@ -93,7 +93,8 @@ class Model:
         source = self.file.metadata.get("tokenizer.chat_template")
         if source is None:
             return None
-        return ChatTemplate(source, self.tokenizer.token("bos"), self.tokenizer.token("eos"))
+        bos, eos = (self.tokenizer.token(kind) for kind in ("bos", "eos"))
+        return ChatTemplate(source, bos, eos, self.file.path)
 
     def session(self) -> Session:
         """Return a session that has read nothing."""
