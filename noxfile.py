@@ -20,7 +20,9 @@ def lint(session: nox.Session) -> None:
     session.install(*FORMATTERS)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    sources = session.run("git", "ls-files", "csrc/*.h", "csrc/*.cpp", external=True, silent=True)
+    sources = session.run(
+        "git", "ls-files", "csrc/*.h", "csrc/*.cpp", "tests/native", external=True, silent=True
+    )
     session.run("clang-format", "--dry-run", "--Werror", *str(sources).split())
 
 
