@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pytest
 
@@ -325,17 +327,33 @@ def test_demo_shows_the_whole_path(run, monkeypatch):
 # --- a process among others -----------------------------------------------------------------------
 
 
-def test_text_streams_and_ctrl_c_ends_it_quietly(demo_gguf):
-    endless = ["-n", 100_000, "--temperature", 1.5, "--top-k", 0, "--min-p", 0, "--seed", 1]
-    process = start(
-        "generate", demo_gguf, "-p", "And", *endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+def test_every_piece_of_text_appears_at_once(demo_gguf, monkeypatch):
+    class Terminal(io.StringIO):
+        shown: ClassVar[list[str]] = []
+
+        def flush(self) -> None:
+            self.shown.append(self.getvalue())
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert main(["generate", str(demo_gguf), "-p", "And God said", *map(str, GREEDY)]) == 0
+    stream = phigguf.load(demo_gguf).generate(
+        "And God said", max_tokens=12, temperature=0, stream=True
     )
-    first = os.read(process.stdout.fileno(), 1)
-    still_running = process.poll() is None
+    growing = list(itertools.accumulate(stream))
+    assert len(growing) > 5
+    assert [text for text in growing if text not in Terminal.shown] == []
+
+
+def test_ctrl_c_ends_generation_quietly(demo_gguf, tmp_path):
+    key = b"phi3.context_length" + struct.pack("<I", 4)
+    endless = tmp_path / "endless.gguf"
+    short, long = (key + struct.pack("<I", length) for length in (1024, 1 << 20))
+    endless.write_bytes(demo_gguf.read_bytes().replace(short, long, 1))
+    words = ["generate", endless, "-p", "And", "--temperature", 1.5, "--seed", 1, "-n", 1 << 20]
+    process = start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert os.read(process.stdout.fileno(), 1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    assert first
-    assert still_running
     assert (process.returncode, err.strip()) == (130, b"")
 
 
