@@ -28,6 +28,7 @@ NAMES = [
     "-leading--double-",
     "iter3-2024-something-4",
     "3B-first",
+    "chat-model-7B",
     "./relative",
     "../parent/name-7B",
     "a sentence with spaces",

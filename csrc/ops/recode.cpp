@@ -104,6 +104,15 @@ bool find_value(const RecodeJob& job, float bound, RecodeResult& result) {
   return false;
 }
 
+// The first row that cannot be encoded by itself. A kernel names one near it, depending on its lanes.
+size_t find_row(RecodeJob job) {
+  job.measure_error = false;
+  for (size_t row = 0; row < job.rows; ++row) {
+    if (Share(job, kernels(), row, 1).run(nullptr).problem != Problem::kNone) return row;
+  }
+  return 0;
+}
+
 // What a kernel meets first depends on how many lanes it has: a NaN, or the scale that it spoils in an earlier block.
 // So that every ISA gives one answer, values that are not finite come first, wherever they are.
 void locate(const RecodeJob& job, RecodeResult& result) {
@@ -111,6 +120,8 @@ void locate(const RecodeJob& job, RecodeResult& result) {
     result.problem = Problem::kNotFinite;
   } else if (is_float_type(job.target_type)) {
     find_value(job, overflow_threshold(job.target_type), result);
+  } else {
+    result.row = find_row(job);
   }
 }
 

@@ -75,6 +75,14 @@ def test_a_scale_past_float16_is_refused(isa, fmt):
         quantize(x, fmt["name"])
 
 
+@pytest.mark.parametrize("row", [0, 3, 37, 63])
+def test_the_row_of_a_value_past_every_scale_is_the_same_on_every_isa(isa, fmt, row):
+    x = gaussian(64, 512)
+    x[row:, 5] = 1e30
+    with pytest.raises(QuantizationError, match=f"row {row}: a block's scale is past float16"):
+        quantize(x, fmt["name"])
+
+
 def test_float32s_largest_values_overflow_without_harm(isa, fmt):
     x = np.clip(gaussian(2, 512), -3, 3) * np.float32(1e38)
     with pytest.raises(QuantizationError):
