@@ -342,7 +342,7 @@ def test_model_card_that_is_not_yaml(model: Path, target: Path) -> None:
         ("F32", math.inf, r"only finite values.*got inf"),
         ("F16", 65536.0, r"past the range of F16.*got 65536\.0"),
         ("Q8_0", 1e30, r"scale is past float16, which Q8_0"),
-        ("Q4_K", 1e30, r"scale is past float16, which Q4_K"),
+        ("Q4_K_S", 1e30, r"scale is past float16, which Q4_K"),
     ],
 )
 @pytest.mark.parametrize("row", [3, 250])
