@@ -30,11 +30,16 @@ struct FieldsOf {
 template <class Format>
 using Fields = FieldsOf<Format::kWidth, Format::kSubWidth>;
 
-// Four-bit codes of one 32-wide block: weight i in the low nibble of byte i, weight 16 + i in the high one.
+// Four-bit codes of one 32-wide block: weight i in the low nibble of byte i, weight 16 + i in the high one. Eight
+// bytes at a time in a word: compilers unroll loops of sixteen before they think of vectors.
 inline void unpack_nibbles(const uint8_t (&low)[16], uint8_t (&code)[32]) {
-  for (int i = 0; i < 16; ++i) {
-    code[i] = low[i] & 15;
-    code[16 + i] = low[i] >> 4;
+  constexpr uint64_t kLowNibbles = UINT64_C(0x0f0f0f0f0f0f0f0f);
+  for (int i = 0; i < 16; i += 8) {
+    uint64_t bytes;
+    std::memcpy(&bytes, low + i, 8);
+    const uint64_t first = bytes & kLowNibbles, second = (bytes >> 4) & kLowNibbles;
+    std::memcpy(code + i, &first, 8);
+    std::memcpy(code + 16 + i, &second, 8);
   }
 }
 inline void pack_nibbles(const uint8_t (&code)[32], uint8_t (&low)[16]) {
@@ -43,7 +48,14 @@ inline void pack_nibbles(const uint8_t (&code)[32], uint8_t (&low)[16]) {
 
 // The fifth bits of one 32-wide block: weight i in bit i of a little-endian word.
 inline void unpack_fifth_bits(const uint8_t (&high)[4], uint8_t (&code)[32]) {
-  for (int i = 0; i < 32; ++i) code[i] = static_cast<uint8_t>(code[i] | (((high[i / 8] >> (i % 8)) & 1) << 4));
+  for (int i = 0; i < 4; ++i) {
+    const uint64_t bit_of_each = high[i] * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
+    const uint64_t top_bit_if_set = bit_of_each + UINT64_C(0x7f7f7f7f7f7f7f7f);
+    uint64_t codes;
+    std::memcpy(&codes, code + 8 * i, 8);
+    codes |= (top_bit_if_set >> 3) & UINT64_C(0x1010101010101010);
+    std::memcpy(code + 8 * i, &codes, 8);
+  }
 }
 inline void pack_fifth_bits(const uint8_t (&code)[32], uint8_t (&high)[4]) {
   for (int byte = 0; byte < 4; ++byte) {
