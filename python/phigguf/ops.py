@@ -127,7 +127,7 @@ def matmul(x: npt.ArrayLike, w: Bytes, type: str, *, threads: int | None = None)
 def _columns(rows: npt.NDArray[np.generic]) -> int:
     if rows.ndim == 0 or rows.shape[-1] == 0:
         raise ShapeError("needs at least one column", field="shape", value=rows.shape)
-    return rows.shape[-1]
+    return int(rows.shape[-1])
 
 
 def _flat(rows: Bytes) -> Bytes:

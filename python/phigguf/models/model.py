@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ class Network(Protocol):
         """Turn rows of what `forward` returned into float32 [rows, n_vocab]."""
 
 
-_ARCHITECTURES: dict[str, type[Network]] = {phi3.ARCHITECTURE: phi3.Phi3}
+_ARCHITECTURES: dict[str, Callable[[GGUFFile], Network]] = {phi3.ARCHITECTURE: phi3.Phi3}
 
 
 class Model:
@@ -120,19 +120,45 @@ class Model:
         """
         return self.session().forward(list(tokens), last_only=False)
 
+    @overload
     def generate(
-        self, prompt: str | Sequence[int], **options: Any
+        self, prompt: str | Sequence[int], *, stream: Literal[False] = ..., **options: Any
+    ) -> Generation: ...
+
+    @overload
+    def generate(
+        self, prompt: str | Sequence[int], *, stream: Literal[True], **options: Any
+    ) -> GenerationStream: ...
+
+    def generate(
+        self, prompt: str | Sequence[int], *, stream: bool = False, **options: Any
     ) -> Generation | GenerationStream:
         """Continue a prompt; the options are those of `phigguf.generate.generate`."""
         from ..generate import generate
 
-        return generate(self, prompt, **options)
+        if stream:
+            return generate(self, prompt, stream=True, **options)
+        return generate(self, prompt, stream=False, **options)
 
-    def chat(self, messages: Sequence[Message], **options: Any) -> Generation | GenerationStream:
+    @overload
+    def chat(
+        self, messages: Sequence[Message], *, stream: Literal[False] = ..., **options: Any
+    ) -> Generation: ...
+
+    @overload
+    def chat(
+        self, messages: Sequence[Message], *, stream: Literal[True], **options: Any
+    ) -> GenerationStream: ...
+
+    def chat(
+        self, messages: Sequence[Message], *, stream: bool = False, **options: Any
+    ) -> Generation | GenerationStream:
         """Answer the last of some messages; the options are those of `generate`."""
         from ..generate import chat
 
-        return chat(self, messages, **options)
+        if stream:
+            return chat(self, messages, stream=True, **options)
+        return chat(self, messages, stream=False, **options)
 
     def __repr__(self) -> str:
         name = self.file.metadata.get("general.name", self.file.path.name)
@@ -285,7 +311,7 @@ def load(
     return Model(read_gguf(path), n_ctx, kv_type)
 
 
-def _architecture_of(file: GGUFFile) -> type[Network]:
+def _architecture_of(file: GGUFFile) -> Callable[[GGUFFile], Network]:
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str) or name not in _ARCHITECTURES:
         raise UnsupportedError(

@@ -68,4 +68,5 @@ def frequencies(theta: float, dims: int, factors: Floats | None = None) -> Float
     powers = np.array([base ** float(exponent) for exponent in exponents], np.float32)
     if factors is not None:
         powers *= factors
-    return np.float32(1) / powers
+    inverse: Floats = np.float32(1) / powers
+    return inverse

@@ -188,12 +188,19 @@ class Tensors:
 
     def _take(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
         tensor = self._find(name)
-        where = {"file": tensor.file, "field": f"tensor {name}"}
         if tensor.shape != shape:
-            raise ShapeError(f"must have shape {shape}", **where, value=tensor.shape)
+            raise ShapeError(
+                f"must have shape {shape}",
+                file=tensor.file,
+                field=f"tensor {name}",
+                value=tensor.shape,
+            )
         if not tensor.type.native:
             raise UnsupportedError(
-                "phigguf cannot compute with this type", **where, value=tensor.type.name
+                "phigguf cannot compute with this type",
+                file=tensor.file,
+                field=f"tensor {name}",
+                value=tensor.type.name,
             )
         return self._left.pop(name)
 
