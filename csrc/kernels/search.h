@@ -20,12 +20,14 @@ inline i32w nearest_int(f32w x) {
 }
 inline i32w nearest_int(f32w x, int low, int high) { return max(min(nearest_int(x), set(high)), set(low)); }
 
-// The same for |x| < 2^22, in three fewer operations and as a float.
+// The same for |x| < 2^22, in fewer operations and as a float; a bound that x cannot reach may be left out.
+constexpr float kRoundToInteger = 12582912.0f;
+template <bool kBoundBelow = true, bool kBoundAbove = true>
 inline f32w nearest_small(f32w x, int low, int high) {
-  constexpr float kMagic = 12582912.0f;
-  const f32w rounded = x + set(kMagic);
-  return max(min(rounded, set(kMagic + static_cast<float>(high))), set(kMagic + static_cast<float>(low))) -
-         set(kMagic);
+  f32w rounded = x + set(kRoundToInteger);
+  if (kBoundAbove) rounded = min(rounded, set(kRoundToInteger + static_cast<float>(high)));
+  if (kBoundBelow) rounded = max(rounded, set(kRoundToInteger + static_cast<float>(low)));
+  return rounded - set(kRoundToInteger);
 }
 
 inline i32w low_byte(i32w x) { return x & set(255); }
@@ -92,27 +94,36 @@ inline ScaleMin search_scale_min(const f32w* x, const f32w* w, const ScaleMinSea
 
   ScaleMin best;
   best.flat = highest <= lowest;
-  // While the range stays a fair part of the first one, x / range * levels cannot leave nearest_small's domain.
+  // While the range stays a fair part of the first one, x / range * levels cannot leave nearest_small's domain. Codes
+  // fall below 0 only once a lane's minimum has risen, and above kMaxCode only from the levels that round up to it.
+  const f32w first_lowest = lowest;
   const f32w least_range = max(set(1e-30f), (highest - lowest) * set(0x1p-10f));
   f32w code[N];
-  const auto encode = [&](f32w inverse_scale) {
+  const auto encode_with = [&](f32w inverse_scale, auto nearest) {
+    for (int i = 0; i < N; ++i) code[i] = nearest(inverse_scale * (x[i] - lowest));
+  };
+  const auto encode = [&](f32w inverse_scale, float levels) {
     if (any((highest - lowest < least_range) & ~best.flat)) {
-      for (int i = 0; i < N; ++i) code[i] = to_f32(nearest_int(inverse_scale * (x[i] - lowest), 0, kMaxCode));
+      encode_with(inverse_scale, [](f32w v) { return to_f32(nearest_int(v, 0, kMaxCode)); });
+    } else if (any(lowest > first_lowest)) {
+      encode_with(inverse_scale, [](f32w v) { return nearest_small(v, 0, kMaxCode); });
+    } else if (levels > static_cast<float>(kMaxCode) + 0.49f) {
+      encode_with(inverse_scale, [](f32w v) { return nearest_small<false, true>(v, 0, kMaxCode); });
     } else {
-      for (int i = 0; i < N; ++i) code[i] = nearest_small(inverse_scale * (x[i] - lowest), 0, kMaxCode);
+      encode_with(inverse_scale, [](f32w v) { return nearest_small<false, false>(v, 0, kMaxCode); });
     }
   };
 
   best.inverse_scale = set(static_cast<float>(kMaxCode)) / (highest - lowest);
   best.origin = lowest;
   best.scale = set(1.0f) / best.inverse_scale;
-  encode(best.inverse_scale);
+  encode(best.inverse_scale, static_cast<float>(kMaxCode));
   f32w best_error = scale_min_error<N, kAbsoluteError>(x, w, code, best.scale, lowest);
 
   for (int k = 0; k <= search.steps; ++k) {
     const float levels = search.first + search.step * static_cast<float>(k) + static_cast<float>(kMaxCode);
     const f32w inverse_scale = set(levels) / (highest - lowest);
-    encode(inverse_scale);
+    encode(inverse_scale, levels);
     f32w sum_l = set(0.0f), sum_l2 = set(0.0f), sum_xl = set(0.0f);
     for (int i = 0; i < N; ++i) {
       const f32w wl = w[i] * code[i];
@@ -124,8 +135,10 @@ inline ScaleMin search_scale_min(const f32w* x, const f32w* w, const ScaleMinSea
     f32w scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
     f32w offset = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
     const maskw above_zero = offset > set(0.0f);
-    scale = select(above_zero, sum_xl / sum_l2, scale);
-    offset = select(above_zero, set(0.0f), offset);
+    if (any(above_zero)) {
+      scale = select(above_zero, sum_xl / sum_l2, scale);
+      offset = select(above_zero, set(0.0f), offset);
+    }
 
     const f32w error = scale_min_error<N, kAbsoluteError>(x, w, code, scale, offset);
     const maskw better = (determinant > set(0.0f)) & (error < best_error) & ~best.flat;
@@ -157,27 +170,36 @@ template <int N, int kHalf>
 inline SignedScale search_signed_scale(const f32w* x, const f32w* w) {
   // |x| <= |e.value| keeps the codes in nearest_small's domain, but for lanes of zeros, whose result is masked.
   const Extreme e = extreme<N>(x);
+  f32w wx[N];
+  for (int i = 0; i < N; ++i) wx[i] = w[i] * x[i];
   f32w sum_lx, sum_l2;
-  const auto accumulate = [&](f32w inverse_scale) {
+  const auto accumulate_with = [&](f32w inverse_scale, auto nearest) {
     sum_lx = sum_l2 = set(0.0f);
     for (int i = 0; i < N; ++i) {
-      const f32w code = nearest_small(inverse_scale * x[i], -kHalf, kHalf - 1);
-      sum_lx = sum_lx + w[i] * x[i] * code;
+      const f32w code = nearest(inverse_scale * x[i], -kHalf, kHalf - 1);
+      sum_lx = sum_lx + wx[i] * code;
       sum_l2 = sum_l2 + w[i] * code * code;
+    }
+  };
+  const auto accumulate = [&](f32w inverse_scale, float levels) {
+    if (levels < static_cast<float>(kHalf) + 0.49f) {
+      accumulate_with(inverse_scale, nearest_small<false, true>);
+    } else {
+      accumulate_with(inverse_scale, nearest_small<true, true>);
     }
   };
 
   SignedScale best;
   best.zero = e.magnitude < set(kZeroGroup);
   best.inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
-  accumulate(best.inverse_scale);
+  accumulate(best.inverse_scale, static_cast<float>(kHalf));
   best.scale = select(sum_l2 != set(0.0f), sum_lx / sum_l2, set(0.0f));
   f32w best_gain = best.scale * sum_lx;
   for (int k = -9; k <= 9; ++k) {
     if (k == 0) continue;
     const float levels = static_cast<float>(kHalf) + 0.1f * static_cast<float>(k);
     const f32w inverse_scale = set(-levels) / e.value;
-    accumulate(inverse_scale);
+    accumulate(inverse_scale, levels);
     const maskw better = (sum_l2 > set(0.0f)) & (sum_lx * sum_lx > best_gain * sum_l2);
     best.scale = select(better, sum_lx / sum_l2, best.scale);
     best_gain = select(better, best.scale * sum_lx, best_gain);
@@ -202,14 +224,16 @@ struct CodeSums {
 template <int N, bool kUnsigned, class Round>
 inline void descend(const f32w* x, const f32w* w, f32w* code, CodeSums& sums, const Round& round) {
   const f32w zero = set(0.0f);
+  f32w wx[N];
+  for (int i = 0; i < N; ++i) wx[i] = w[i] * x[i];
   for (int attempt = 0; attempt < 5; ++attempt) {
     maskw changed = zero != zero;
     for (int i = 0; i < N; ++i) {
-      const f32w rest_lx = sums.lx - w[i] * x[i] * code[i];
+      const f32w rest_lx = sums.lx - wx[i] * code[i];
       const f32w rest_l2 = sums.l2 - w[i] * code[i] * code[i];
       const i32w rounded = round(x[i] * rest_l2 / rest_lx);
       const f32w candidate = to_f32(rounded);
-      const f32w lx = rest_lx + w[i] * x[i] * candidate;
+      const f32w lx = rest_lx + wx[i] * candidate;
       const f32w l2 = rest_l2 + w[i] * candidate * candidate;
       const maskw usable = (rest_lx > zero) & ((kUnsigned ? rest_l2 : l2) > zero) & (candidate != code[i]);
       const maskw better = usable & (lx * lx * sums.l2 > sums.lx * sums.lx * l2);
