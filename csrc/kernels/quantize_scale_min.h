@@ -60,6 +60,7 @@ struct ScaleMinQuantizer {
     }
     out.scale = to_f16(search_positive_scale<kSubBlocks, kMaxSub>(scales, sub_weight, out.sub_scale));
     out.min = to_f16(search_positive_scale<kSubBlocks, kMaxSub>(mins, sub_weight, out.sub_min));
+    settle_sub_codes(out);
     round_again(tile, found, out);
   }
 
@@ -77,6 +78,27 @@ struct ScaleMinQuantizer {
     f32w sum = set(0.0f);
     for (const f32w& x : tile.x) sum = sum + square(x);
     return (kTwoBit ? sum : set(2.0f) * sum) / set(static_cast<float>(Format::kWidth));
+  }
+
+  // A weighted search can end at a negative scale, whose code wraps to one past kMaxSub. ggml limits it in Q5_K. In
+  // the others it packs all bits: the excess enters the neighbour in the byte, and counts when weights are rounded.
+  static void settle_sub_codes(LaneFields<Format>& out) {
+    const auto shift_excess = [](i32w& code, int bits, i32w& neighbour, int place) {
+      neighbour = (neighbour & set(kMaxSub)) | ((code >> bits) << place);
+      code = code & set(kMaxSub);
+    };
+    for (int j = 0; j < kSubBlocks; ++j) {
+      if constexpr (kMaxCode == 3) {
+        shift_excess(out.sub_scale[j], 4, out.sub_min[j], 0);
+      } else if constexpr (kMaxCode == 15) {
+        if (j >= kSubBlocks / 2) break;
+        shift_excess(out.sub_scale[j], 6, out.sub_scale[j + kSubBlocks / 2], 4);
+        shift_excess(out.sub_min[j], 6, out.sub_min[j + kSubBlocks / 2], 4);
+      } else {
+        out.sub_scale[j] = min(set(kMaxSub), out.sub_scale[j]);
+        out.sub_min[j] = min(set(kMaxSub), out.sub_min[j]);
+      }
+    }
   }
 
   // A sub-block whose scale rounded to zero keeps the codes of its search.
