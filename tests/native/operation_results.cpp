@@ -69,7 +69,7 @@ void add_operations(Results& results) {
       const size_t i = first + l;
       operands.a[l] = telling(i);
       operands.b[l] = telling(i / std::size(kTelling));
-      operands.c[l] = telling(7 * i + 3);
+      operands.c[l] = telling(5 * i + i / std::size(kTelling));
     }
     visit_operations(operands, record, &hashes);
   }
