@@ -1,11 +1,11 @@
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-_Bytes = npt.NDArray[np.uint8]
-_Floats = npt.NDArray[np.float32]
-_Ints = npt.NDArray[np.int32]
+_Bytes: TypeAlias = npt.NDArray[np.uint8]
+_Floats: TypeAlias = npt.NDArray[np.float32]
+_Ints: TypeAlias = npt.NDArray[np.int32]
 
 class _TensorType(TypedDict):
     name: str
@@ -37,9 +37,7 @@ def silu_mul(gate_up: _Floats) -> _Floats: ...
 def rope_tables(
     positions: _Ints, frequencies: _Floats, factor: float
 ) -> tuple[_Floats, _Floats]: ...
-def rotate(
-    x: _Floats, heads: int, head_dim: int, cosines: _Floats, sines: _Floats
-) -> None: ...
+def rotate(x: _Floats, heads: int, head_dim: int, cosines: _Floats, sines: _Floats) -> None: ...
 
 class KvCache:
     def __init__(self, layers: int, kv_heads: int, head_dim: int, type: str) -> None: ...
