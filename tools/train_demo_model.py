@@ -2,12 +2,12 @@
 
 The text is the King James Bible of Debian's packages `bible-kjv` and `bible-kjv-text`. Every
 50th chapter is kept out of training and stored as ``heldout.txt``, one chapter per line. The
-result is an ordinary Hugging Face checkpoint of at most 10 MB. On two cores it takes about half an
-hour::
+result is an ordinary Hugging Face checkpoint of at most 10 MB. It takes about half an hour on one
+core::
 
     apt-get install bible-kjv bible-kjv-text
     pip install torch transformers sentencepiece
-    python tools/train_demo_model.py --output python/phigguf/demo_model
+    OMP_NUM_THREADS=1 python tools/train_demo_model.py --output python/phigguf/demo_model
 """
 
 from __future__ import annotations
@@ -287,8 +287,8 @@ def main() -> None:
     """Train the tokenizer and the model; the checkpoint is written anew at every report."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, required=True, help="directory of the checkpoint")
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--report-every", type=int, default=250, metavar="STEPS")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--report-every", type=int, default=200, metavar="STEPS")
     args = parser.parse_args()
 
     torch.manual_seed(SEED)
