@@ -92,9 +92,8 @@ FEATURES = {
 }
 
 NESTED = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-HUGE = 10**9
-ATTACKS = {
-    # Ways out of the sandbox
+HUGE = 10**8
+ESCAPES = {
     "class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "class by item": "{{ messages['__class__'] }}",
     "class alone": "{{ messages.__class__ }}",
@@ -120,7 +119,10 @@ ATTACKS = {
     "changing a message": "{{ messages[0].update(role='x') }}",
     "changing the messages": "{{ messages.append(1) }}",
     "changing by the class": "{{ dict.update(messages[0], role='x') }}",
-    # Too many steps
+}
+
+# Too many steps
+ENDLESS = {
     "range": "{% for i in range(10**9) %}{% endfor %}",
     "nested loops": NESTED,
     "nested loops over text": "{% for i in 'x' * 9999 %}{% for j in 'x' * 9999 %}{% endfor %}{% endfor %}",
@@ -134,7 +136,10 @@ ATTACKS = {
     "endless block": "{% block a %}{{ self.a() }}{% endblock %}",
     "lazy filters": "{{ range(99999)|map('string')|list }}" * 9,
     "refund": "{{ messages|map('a loop', -10**9)|list }}" + NESTED,
-    # Too much text
+}
+
+# Much from little
+GREEDY = {
     "text times number": f"{{{{ 'a' * {HUGE} }}}}",
     "number times text": f"{{{{ {HUGE} * 'a' }}}}",
     "list times number": f"{{{{ [0] * {HUGE} }}}}",
@@ -169,22 +174,24 @@ ATTACKS = {
     "text in a set block": (
         "{% set x %}{% for i in range(99999) %}" + "y" * 9999 + "{% endfor %}{% endset %}"
     ),
-    "slices": "{% set x = [0] * 99999 %}{% for i in range(99999) %}{% set y = x[:] %}{% endfor %}",
-    "replace": "{{ ('a' * 99999).replace('', 'b' * 99999) }}",
-    "replace filter": "{{ ('a' * 99999)|replace('a', 'b' * 99999) }}",
-    "join": "{{ ('b' * 99999).join(['a'] * 99999) }}",
-    "join filter": "{{ (['a'] * 99999)|join('b' * 99999) }}",
-    "strip": "{{ ('a' * 99999).strip('b' * 99999) }}",
-    "wide format": "{{ '%1000000000d' % 1 }}",
-    "format of given width": "{{ '%*d' % (1000000000, 1) }}",
-    "format with many fields": "{{ ('%(a)s' * 9999) % {'a': 'x' * 99999} }}",
-    "wide format filter": "{{ '%1000000000d'|format(1) }}",
-    "format filter with many fields": "{{ ('%(a)s' * 9999)|format(a='x' * 99999) }}",
-    "str.format with many fields": "{{ ('{0}' * 9999).format('x' * 99999) }}",
-    "str.format of given width": "{{ '{:{}}'.format(1, 1000000000) }}",
-    "str.format_map of given width": "{{ '{a:{a}}'.format_map({'a': 1000000000}) }}",
-    "format of given precision": "{{ '%.1000000000f' % 1 }}",
-    "wide str.format": "{{ '{:1000000000}'.format(1) }}",
+    "slices": (
+        "{% set x = 'a' * 99999 %}" + "".join(f"{{% set x{i} = x[1:] %}}" for i in range(199))
+    ),
+    "replace": "{{ ('a' * 999).replace('', 'b' * 99999) }}",
+    "replace filter": "{{ ('a' * 999)|replace('a', 'b' * 99999) }}",
+    "join": "{{ ('b' * 99999).join(['a'] * 999) }}",
+    "join filter": "{{ (['a'] * 999)|join('b' * 99999) }}",
+    "strip": "{{ ('a' * 999).strip('b' * 999) }}",
+    "wide format": "{{ '%99999999d' % 1 }}",
+    "format of given width": "{{ '%*d' % (99999999, 1) }}",
+    "format with many fields": "{{ ('%(a)s' * 999) % {'a': 'x' * 99999} }}",
+    "wide format filter": "{{ '%99999999d'|format(1) }}",
+    "format filter with many fields": "{{ ('%(a)s' * 999)|format(a='x' * 99999) }}",
+    "str.format with many fields": "{{ ('{0}' * 999).format('x' * 99999) }}",
+    "str.format of given width": "{{ '{:{}}'.format(1, 99999999) }}",
+    "str.format_map of given width": "{{ '{a:{a}}'.format_map({'a': 99999999}) }}",
+    "format of given precision": "{{ '%.99999999f' % 1 }}",
+    "wide str.format": "{{ '{:99999999}'.format(1) }}",
     "center": f"{{{{ 'a'.center({HUGE}) }}}}",
     "center filter": f"{{{{ 'a'|center({HUGE}) }}}}",
     "ljust": f"{{{{ 'a'.ljust({HUGE}) }}}}",
@@ -195,6 +202,10 @@ ATTACKS = {
     "separated JSON": "{{ ([0] * 9999)|tojson(separators=('a' * 99999, 'b')) }}",
     "batch": f"{{{{ [1]|batch({HUGE}, 0)|list }}}}",
     "sum of lists": "{{ ([[0] * 9999] * 9)|sum(start=[]) }}",
+    "text of a list": "{% set x = 'a' * 99999 %}{{ [" + "x," * 150 + "]|string }}",
+    "comparison of lists": "{{ ['a' * 9999] * 999 == ['b' * 9999] * 999 }}",
+    "refusal of a list": "{% set x = 'a' * 99999 %}{{ raise_exception([" + "x," * 150 + "]) }}",
+    "format of a list": "{% set x = 'a' * 99999 %}{{ '%s' % [" + "x," * 150 + "] }}",
     "lipsum": "{{ lipsum(n=99999) }}",
     "date": "{{ strftime_now('%c' * 9999) }}",
     "power": "{{ 10 ** 10 ** 10 }}{{ 2 ** 100000000 }}",
@@ -205,6 +216,9 @@ ATTACKS = {
     ),
     "bytes of a number": f"{{{{ (1).to_bytes({HUGE}) }}}}",
     "rounding": f"{{{{ 1.5|round({HUGE}, 'ceil') }}}}",
+}
+
+BROKEN = {
     # Not a template
     "long source": "a" * (MAX_SOURCE + 1),
     "long number": "{{ " + "9" * 9999 + " }}",
@@ -219,3 +233,5 @@ ATTACKS = {
     "wrong type": "{{ 1 + 'a' }}",
     "not JSON": "{{ messages|map('upper')|tojson }}",
 }
+
+ATTACKS = ESCAPES | ENDLESS | GREEDY | BROKEN

@@ -94,6 +94,12 @@ def test_length_is_limited(n: int) -> None:
     assert len(model.read) == n
 
 
+def test_length_counts_before_the_context() -> None:
+    model = ScriptedModel(["a"] * 20, n_ctx=8)
+    assert generate(model, [5, 6, 7], max_tokens=6, temperature=0).finish_reason == "length"
+    assert generate(model, [5, 6, 7], max_tokens=7, temperature=0).finish_reason == "context"
+
+
 @pytest.mark.parametrize("max_tokens", [None, 100])
 def test_context_is_limited(max_tokens: int | None) -> None:
     model = ScriptedModel(["a"] * 20, n_ctx=8)

@@ -17,7 +17,8 @@ from phigguf.io.pieces import PieceType
 from phigguf.io.vocabulary import read_vocabulary
 from phigguf.io.whitespace_rules import LSTRIP, RSTRIP, SPACE_PREFIX, whitespace_metadata
 from phigguf.tokenizer import Tokenizer
-from phigguf.tokenizer_metadata import MAX_TOKEN_LENGTH
+from phigguf.tokenizer_metadata import MAX_TOKEN_LENGTH, read_tokenizer_metadata
+from phigguf.tokenizer_models import merges_from_scores
 from text_cases import texts
 
 GOLDEN = Path(__file__).parent / "golden" / "vocabulary"
@@ -91,6 +92,34 @@ def test_ids_of_literal_text_equal_sentencepieces(phi3: Case) -> None:
     for text in phi3.texts(seed=2):
         expected = reference.encode(text)
         assert phi3.ours.encode(text, add_bos=False, parse_special=False) == expected, text
+
+
+def test_merges_equal_hugging_faces(phi3: Case) -> None:
+    reference = json.loads(phi3.reference.to_str())["model"]["merges"]
+    vocabulary = read_tokenizer_metadata(metadata_of("phi3"))
+    assert merges_from_scores(vocabulary) == [tuple(merge) for merge in reference]
+
+
+def test_order_of_merges() -> None:
+    """By score, then by the ids of the parts: neither by their lengths nor as texts."""
+    tokens = ["<unk>", "bc", "ab", "a", "c", "b", "abc", "cb", "bca"]
+    vocabulary = read_tokenizer_metadata(
+        {
+            "tokenizer.ggml.model": "llama",
+            TOKENS: tokens,
+            SCORES: np.array([0, 5, 4, 0, 0, 0, 6, 4, 7], dtype=np.float32),
+            TYPES: np.array([2, *[1] * 8], dtype=np.int32),
+        }
+    )
+    merges = [" ".join(merge) for merge in merges_from_scores(vocabulary)]
+    assert merges == ["bc a", "ab c", "a bc", "b c", "a b", "c b"]
+
+
+def test_letters_without_tokens_become_one_unknown_token(metadata: Metadata) -> None:
+    metadata[TYPES][metadata[TYPES] == PieceType.BYTE] = PieceType.UNUSED
+    tokenizer = Tokenizer.from_metadata(metadata)
+    before, after = tokenizer.encode("kalo"), tokenizer.encode("\u65e5kalo")[2:]
+    assert tokenizer.encode("kalo\u65e5\u672c\u8a9ekalo") == [*before, 0, *after]
 
 
 def test_no_special_token_comes_from_literal_text(case: Case) -> None:
@@ -273,11 +302,10 @@ def test_stream_shows_the_space_between_prompt_and_text(phi3: Case) -> None:
 
 
 def test_stream_ends_half_a_character(phi3: Case) -> None:
-    first = phi3.reference.token_to_id("<0xE2>")
+    half = [phi3.reference.token_to_id(byte) for byte in ("<0xE2>", "<0x82>")]
     stream = phi3.ours.decoder()
-    assert stream.feed(first) == ""
-    assert stream.feed(first + 1) == "\ufffd"
-    assert stream.finish() == "\ufffd"
+    assert [*map(stream.feed, half), stream.finish()] == ["", "", "\ufffd\ufffd"]
+    assert phi3.ours.decode(half) == "\ufffd\ufffd"
 
 
 # --- Hostile metadata ---

@@ -24,6 +24,7 @@ _Result = TypeVar("_Result")
 MAX_SOURCE = 1 << 17  # characters of a template
 MAX_DATE_FORMAT = 64
 MAX_JSON_SPACE = 16
+MAX_PROBLEM = 500  # characters; the template may have chosen them
 BUDGET = 1 << 18  # steps and letters
 BUDGET_PER_LETTER = 64  # more, for each letter of the messages
 
@@ -113,6 +114,8 @@ class ChatTemplate:
         raise self._error(problem)
 
     def _error(self, problem: str) -> ChatTemplateError:
+        if len(problem) > MAX_PROBLEM:
+            problem = problem[: MAX_PROBLEM - 3] + "..."
         return ChatTemplateError(problem, file=self._file, field="chat_template")
 
 

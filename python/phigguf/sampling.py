@@ -88,8 +88,8 @@ class Sampler:
         if ids.size == 1:
             return int(ids[0])
         cumulative = np.cumsum(probabilities)
-        drawn = self._random.random() * cumulative[-1]
-        return int(ids[min(np.searchsorted(cumulative, drawn, side="right"), ids.size - 1)])
+        drawn = self._random.random() * cumulative[-1]  # below the last one, also when rounded
+        return int(ids[np.searchsorted(cumulative, drawn, side="right")])
 
     def distribution(
         self, logits: npt.ArrayLike, history: Iterable[int] = ()
