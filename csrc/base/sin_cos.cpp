@@ -12,10 +12,10 @@ constexpr double kHalfPi[] = {0x1.921fb4p+0, 0x1.4442dp-24, 0x1.8469898cc5170p-4
 constexpr double kLargest = 0x1p30;
 
 // 1/3!, 1/5!, ... and 1/2!, 1/4!, ...
-constexpr double kSine[] = {1.0 / 6, 1.0 / 120, 1.0 / 5040, 1.0 / 362880, 1.0 / 39916800, 1.0 / 6227020800,
-                            1.0 / 1307674368000};
-constexpr double kCosine[] = {1.0 / 2, 1.0 / 24, 1.0 / 720, 1.0 / 40320, 1.0 / 3628800, 1.0 / 479001600,
-                              1.0 / 87178291200, 1.0 / 20922789888000};
+constexpr double kSine[] = {1.0 / 6,        1.0 / 120,        1.0 / 5040,         1.0 / 362880,
+                            1.0 / 39916800, 1.0 / 6227020800, 1.0 / 1307674368000};
+constexpr double kCosine[] = {1.0 / 2,       1.0 / 24,        1.0 / 720,         1.0 / 40320,
+                              1.0 / 3628800, 1.0 / 479001600, 1.0 / 87178291200, 1.0 / 20922789888000};
 
 // 1 - c0 x + c1 x^2 - ...
 template <int N>
@@ -34,10 +34,14 @@ SinCos sin_cos(float angle) {
   const double r = x - n * kHalfPi[0] - n * kHalfPi[1] - n * kHalfPi[2];
   const double sine = r * alternating(kSine, r * r), cosine = alternating(kCosine, r * r);
   switch (static_cast<int64_t>(n) & 3) {
-    case 0: return {static_cast<float>(sine), static_cast<float>(cosine)};
-    case 1: return {static_cast<float>(cosine), static_cast<float>(-sine)};
-    case 2: return {static_cast<float>(-sine), static_cast<float>(-cosine)};
-    default: return {static_cast<float>(-cosine), static_cast<float>(sine)};
+    case 0:
+      return {static_cast<float>(sine), static_cast<float>(cosine)};
+    case 1:
+      return {static_cast<float>(cosine), static_cast<float>(-sine)};
+    case 2:
+      return {static_cast<float>(-sine), static_cast<float>(-cosine)};
+    default:
+      return {static_cast<float>(-cosine), static_cast<float>(sine)};
   }
 }
 

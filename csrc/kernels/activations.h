@@ -26,8 +26,7 @@ struct Product {
 
   static Activations row(const Activations& all, size_t token, size_t cols) {
     const size_t blocks = cols / Format::kWidth;
-    return {all.codes + token * cols, all.corrections + token * (cols / kCorrectionWidth),
-            all.scales + token * blocks};
+    return {all.codes + token * cols, all.corrections + token * (cols / kCorrectionWidth), all.scales + token * blocks};
   }
 };
 

@@ -39,7 +39,7 @@ struct CachedRows {
 struct AttentionJob {
   const float* queries;  // token t, head h at t * query_stride + h * head_dim
   size_t query_stride;
-  float* out;            // likewise
+  float* out;  // likewise
   size_t out_stride;
   size_t tokens, first_position, heads, head_dim;
   size_t window;  // a query sees this many positions, itself included; 0: all up to itself

@@ -13,9 +13,7 @@ inline void for_each_run(size_t size, const Visit& visit) {
   for (; i + kPartials <= size; i += kPartials) visit(i, static_cast<size_t>(kPartials));
   if (i < size) visit(i, size - i);
 }
-inline Partials load_run(const float* p, size_t n) {
-  return n == kPartials ? load_partials(p) : load_partials(p, n);
-}
+inline Partials load_run(const float* p, size_t n) { return n == kPartials ? load_partials(p) : load_partials(p, n); }
 inline void store_run(float* p, size_t n, const Partials& x) {
   n == kPartials ? store_partials(p, x) : store_partials(p, n, x);
 }

@@ -20,9 +20,9 @@ template <class Format>
 struct RowBlocks {
   using P = Product<Format>;
   f32v scale, min;
-  i32v code[Format::kWidth / 4];      // four codes in each lane
-  i32v sub_scale[P::kSubBlocks];      // unused where there is one sub-block
-  i32v sub_min[P::kCorrections];      // two words in each lane; with several minimums only
+  i32v code[Format::kWidth / 4];  // four codes in each lane
+  i32v sub_scale[P::kSubBlocks];  // unused where there is one sub-block
+  i32v sub_min[P::kCorrections];  // two words in each lane; with several minimums only
 };
 
 // Word q of every row's bytes, in the lanes of words[q].
