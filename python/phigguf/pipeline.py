@@ -1,7 +1,7 @@
 """From mapped tensors to a GGUF file in one pass, a tile of rows at a time.
 
-Memory holds one tile of one tensor; the input is mapped and the output is streamed. Everything
-that can be refused is refused before the output is created.
+Memory holds two tiles: one is written while the next is made. The input is mapped and the output
+is streamed. Everything that can be refused is refused before the output is created.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from .plan import PlanTensor
 from .progress import progress_bar
 from .report import Report, TensorReport
 from .types import TensorType, tensor_type
+from .write_behind import TileBuffers, WriteBehind
 
-TILE_WEIGHTS = 1 << 21  # enough to keep many threads busy, and at most 8 MB on either side
+TILE_WEIGHTS = 1 << 21  # enough to keep four threads busy, and at most 8 MB on either side
 
 _ROW = re.compile(r"\brow (\d+)")
 
@@ -158,7 +159,7 @@ def run(
         return Report(job.source, os.fspath(target), job.recipe, reports, seconds=None)
     _refuse_overwriting_source(job, target)
     started = time.perf_counter()
-    reports = _write(job, target, importance, threads or 0, progress)
+    reports = _write(job, target, importance, threads or _core.num_threads(), progress)
     seconds = time.perf_counter() - started
     return Report(job.source, os.fspath(target), job.recipe, reports, seconds)
 
@@ -227,17 +228,21 @@ def _write(
 ) -> tuple[TensorReport, ...]:
     weights = sum(math.prod(tensor.shape) for tensor in job.tensors)
     specs = [TensorSpec(planned.name, planned.shape, planned.type) for planned in job.planned]
+    recoders = [_Recoder(tensor, planned.type, threads) for tensor, planned in _pairs(job)]
+    buffers = TileBuffers(max((recoder.tile_bytes for recoder in recoders), default=0))
     reports = []
     with (
         atomic_output(target) as file,
         progress_bar(weights, "weight", wanted=progress) as bar,
+        WriteBehind(GGUFWriter(file, job.metadata, specs)) as writer,
     ):
-        writer = GGUFWriter(file, job.metadata, specs)
-        for (tensor, planned), columns in zip(_pairs(job), importance, strict=True):
+        for (tensor, planned), recoder, columns in zip(
+            _pairs(job), recoders, importance, strict=True
+        ):
             writer.begin_tensor(tensor.name)
             squared_error = 0.0
-            for tile in _Recoder(tensor, planned.type, threads).tiles(columns):
-                writer.write(tile.data.data)
+            for tile in recoder.tiles(columns, buffers):
+                writer.write(tile.data)
                 squared_error += tile.squared_error
                 bar.update(len(tile.data) * tensor.shape[-1])
             rmse = math.sqrt(squared_error / math.prod(tensor.shape))
@@ -247,14 +252,14 @@ def _write(
 
 
 class _Tile(NamedTuple):
-    """Rows as the output stores them, valid until the next tile."""
+    """Rows as the output stores them: the source's own, or in one of the buffers."""
 
     data: Bytes
     squared_error: float
 
 
 class _Recoder:
-    """Turns one tensor's rows into another type, through a buffer of one tile."""
+    """Turns one tensor's rows into another type, a tile at a time."""
 
     def __init__(self, tensor: SourceTensor, target: TensorType, threads: int) -> None:
         self.tensor = tensor
@@ -264,10 +269,11 @@ class _Recoder:
         # copied; decoding it shows that its scales are finite.
         self.is_copy = tensor.type == target and (target.block_width > 1 or not target.native)
         self.target = tensor_type("F32") if self.is_copy else target
-        self.tile_rows = max(1, TILE_WEIGHTS // self.cols)
-        self.buffer = np.empty((self.tile_rows, self.target.row_bytes(self.cols)), np.uint8)
+        rows = max(1, TILE_WEIGHTS * max(1, threads // 4) // self.cols)
+        self.tile_rows = min(rows, len(tensor.origin.rows))
+        self.tile_bytes = self.tile_rows * self.target.row_bytes(self.cols)
 
-    def tiles(self, importance: Floats | None) -> Iterator[_Tile]:
+    def tiles(self, importance: Floats | None, buffers: TileBuffers) -> Iterator[_Tile]:
         """Yield the tensor in order; importance is [matrices, cols]."""
         for index, matrix in enumerate(self.tensor.matrices):
             columns = None if importance is None else importance[index]
@@ -275,11 +281,11 @@ class _Recoder:
                 rows = matrix.rows[start : start + self.tile_rows]
                 if self.tensor.type.native:
                     with _naming(matrix, first_row=start):
-                        recoded = self._recode(rows, columns)
+                        recoded = self._recode(rows, columns, buffers)
                 yield _Tile(rows, 0.0) if self.is_copy else recoded
 
-    def _recode(self, rows: Bytes, columns: Floats | None) -> _Tile:
-        recoded = self.buffer[: len(rows)]
+    def _recode(self, rows: Bytes, columns: Floats | None, buffers: TileBuffers) -> _Tile:
+        recoded = buffers.take(len(rows), self.target.row_bytes(self.cols))
         squared_error = _core.recode(
             rows,
             self.tensor.type.name,
