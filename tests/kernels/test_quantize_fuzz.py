@@ -23,10 +23,15 @@ ROWS, COLS = 128, 1024  # 512 blocks of 256, or 4096 of 32, for each seed
 def case(seed, source_type, guided):
     """Weights that a source type holds exactly, as its bytes and as float32, and importances."""
     rng = np.random.default_rng([seed, guided])
-    drawn = weights(rng, ROWS, COLS)
-    source = recode(drawn.view(np.uint8), "F32", source_type, COLS)
-    floats = recode(source, source_type, "F32", COLS).view(np.float32)
-    return source, floats, importances(rng, COLS) if guided else None
+    floats = weights(rng, ROWS, COLS)
+    imatrix = importances(rng, COLS) if guided else None
+    if source_type == "F16":
+        source = floats.astype(np.float16)
+        return source.view(np.uint8), source.astype(np.float32), imatrix
+    if source_type == "BF16":
+        source = (floats.view(np.uint32) >> 16).astype(np.uint16)
+        return source.view(np.uint8), (source.astype(np.uint32) << 16).view(np.float32), imatrix
+    return floats.view(np.uint8), floats, imatrix
 
 
 @functools.cache
