@@ -51,7 +51,7 @@ def describe(machine: dict[str, Any]) -> str:
 
 def title(result: Result) -> str:
     """Name a result's row."""
-    return result["format"] + (" with imatrix" if result["imatrix"] else "")
+    return f"{result['format']} with imatrix" if result["imatrix"] else str(result["format"])
 
 
 def table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
