@@ -103,12 +103,13 @@ inline void pack_nibble_runs(const uint8_t (&code)[256], uint8_t (&low)[128]) {
 // Eight 6-bit scales and eight 6-bit mins in 12 bytes: the first four of each whole in the low six bits of bytes
 // 0-7, the others' low four bits in bytes 8-11 and their top two in the spare bits of bytes 0-7.
 inline void unpack_6bit_pairs(const uint8_t (&packed)[12], int8_t (&scale)[8], uint8_t (&min)[8]) {
-  for (int i = 0; i < 4; ++i) {
-    scale[i] = packed[i] & 63;
-    min[i] = packed[4 + i] & 63;
-    scale[4 + i] = static_cast<int8_t>((packed[8 + i] & 15) | (packed[i] >> 6) << 4);
-    min[4 + i] = static_cast<uint8_t>((packed[8 + i] >> 4) | (packed[4 + i] >> 6) << 4);
-  }
+  constexpr uint32_t kSixBits = 0x3f3f3f3f, kFourBits = 0x0f0f0f0f, kTopTwo = 0x30303030;
+  uint32_t words[3];
+  std::memcpy(words, packed, sizeof words);
+  const uint32_t scales[2] = {words[0] & kSixBits, (words[2] & kFourBits) | ((words[0] >> 2) & kTopTwo)};
+  const uint32_t mins[2] = {words[1] & kSixBits, ((words[2] >> 4) & kFourBits) | ((words[1] >> 2) & kTopTwo)};
+  std::memcpy(scale, scales, sizeof scales);
+  std::memcpy(min, mins, sizeof mins);
 }
 inline void pack_6bit_pairs(const int8_t (&scale)[8], const uint8_t (&min)[8], uint8_t (&packed)[12]) {
   for (int i = 0; i < 4; ++i) {
