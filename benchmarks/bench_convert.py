@@ -141,28 +141,27 @@ class Steps:
         """Run all once, each fed by files in memory and begun with nothing left to write."""
         weights = list(self.checkpoint.glob("*.safetensors"))
         ours = [sys.executable, "-m", "phigguf"]
-        common = ["--threads", str(self.threads)]
-        usage = {
-            "llama.cpp convert": self._run(weights, self._convert_script()),
-            "llama.cpp quantize": self._run([self.intermediate], self._quantizer()),
-        }
-        quantize = ["quantize", self.intermediate, self.ours, self.arguments.type]
-        usage["phigguf quantize"] = self._run([self.intermediate], [*ours, *quantize, *common])
+        recipe, threads = self.arguments.type, str(self.threads)
+        quantize = [*ours, "quantize", self.intermediate, self.ours, recipe, "--threads", threads]
+        convert = [*ours, "convert", self.checkpoint, "-o", self.ours, "--type", recipe]
+        usage: dict[str, Usage] = {}
+
+        def step(name: str, inputs: Iterable[Path], command: Sequence[str | Path]) -> None:
+            for file in inputs:
+                read_through(file)
+            os.sync()
+            usage[name] = run(command, self.threads)
+            print(f"{usage[name].seconds:8.2f} s  {name}", file=sys.stderr)
+
+        step("llama.cpp convert", weights, self._convert_script())
+        step("llama.cpp quantize", [self.intermediate], self._quantizer())
+        step("phigguf quantize", [self.intermediate], quantize)
         if not filecmp.cmp(self.ours, self.theirs, shallow=False):
             sys.exit(f"{self.ours} and {self.theirs} differ")
         for file in (self.intermediate, self.theirs, self.ours):
             file.unlink()
-        convert = ["convert", self.checkpoint, "-o", self.ours, "--type", self.arguments.type]
-        usage["phigguf convert"] = self._run(weights, [*ours, *convert, *common])
+        step("phigguf convert", weights, [*convert, "--threads", threads])
         self.ours.unlink()
-        return usage
-
-    def _run(self, inputs: Iterable[Path], command: Sequence[str | Path]) -> Usage:
-        for file in inputs:
-            read_through(file)
-        os.sync()
-        usage = run(command, self.threads)
-        print(f"{usage.seconds:8.2f} s  {' '.join(map(str, command[-7:]))}", file=sys.stderr)
         return usage
 
     def _convert_script(self) -> list[str | Path]:
