@@ -7,9 +7,9 @@
 
 namespace phigguf {
 
-#define PHIGGUF_DECLARE(name)          \
-  namespace name {                     \
-  const KernelTable& kernel_table();   \
+#define PHIGGUF_DECLARE(name)        \
+  namespace name {                   \
+  const KernelTable& kernel_table(); \
   }
 PHIGGUF_ISA_LIST(PHIGGUF_DECLARE)
 #undef PHIGGUF_DECLARE

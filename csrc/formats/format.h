@@ -20,9 +20,9 @@ enum class Min { kNone, kSubtracted, kAdded };
 template <int Width, int SubWidth>
 struct FieldsOf {
   static constexpr int kSubBlocks = Width / SubWidth;
-  uint16_t scale;                 // float16 bits
-  uint16_t min;                   // float16 bits
-  int8_t sub_scale[kSubBlocks];   // 1 where the format has none
+  uint16_t scale;                // float16 bits
+  uint16_t min;                  // float16 bits
+  int8_t sub_scale[kSubBlocks];  // 1 where the format has none
   uint8_t sub_min[kSubBlocks];
   uint8_t code[Width];
 };
@@ -77,8 +77,8 @@ inline void pack_pairs(const uint8_t (&code)[256], uint8_t (&low)[64]) {
   for (int half = 0; half < 2; ++half) {
     const uint8_t* run = code + 128 * half;
     for (int i = 0; i < 32; ++i) {
-      low[32 * half + i] = static_cast<uint8_t>((run[i] & 3) | (run[32 + i] & 3) << 2 | (run[64 + i] & 3) << 4 |
-                                                (run[96 + i] & 3) << 6);
+      low[32 * half + i] =
+          static_cast<uint8_t>((run[i] & 3) | (run[32 + i] & 3) << 2 | (run[64 + i] & 3) << 4 | (run[96 + i] & 3) << 6);
     }
   }
 }

@@ -126,9 +126,12 @@ inline EncodeStatus encode_rows_from(const EncodeJob& job) {
 template <class Format>
 inline EncodeStatus encode_rows(const EncodeJob& job) {
   switch (job.source_type) {
-    case Type::F16: return encode_rows_from<Format, float16>(job);
-    case Type::BF16: return encode_rows_from<Format, bfloat16>(job);
-    default: return encode_rows_from<Format, float>(job);
+    case Type::F16:
+      return encode_rows_from<Format, float16>(job);
+    case Type::BF16:
+      return encode_rows_from<Format, bfloat16>(job);
+    default:
+      return encode_rows_from<Format, float>(job);
   }
 }
 
@@ -179,9 +182,12 @@ inline EncodeStatus encode_floats_from(const EncodeJob& job) {
 template <class Target>
 inline EncodeStatus encode_floats(const EncodeJob& job) {
   switch (job.source_type) {
-    case Type::F16: return encode_floats_from<Target, float16>(job);
-    case Type::BF16: return encode_floats_from<Target, bfloat16>(job);
-    default: return encode_floats_from<Target, float>(job);
+    case Type::F16:
+      return encode_floats_from<Target, float16>(job);
+    case Type::BF16:
+      return encode_floats_from<Target, bfloat16>(job);
+    default:
+      return encode_floats_from<Target, float>(job);
   }
 }
 

@@ -28,9 +28,7 @@ struct ScaleMinQuantizer {
       highest_min = max(found[j].min, highest_min);
     }
     const f32w levels = set(static_cast<float>(kMaxSub));
-    const auto inverse = [&](f32w highest) {
-      return select(highest > set(0.0f), levels / highest, set(0.0f));
-    };
+    const auto inverse = [&](f32w highest) { return select(highest > set(0.0f), levels / highest, set(0.0f)); };
     const f32w inverse_scale = inverse(highest_scale), inverse_min = inverse(highest_min);
     for (int j = 0; j < kSubBlocks; ++j) {
       out.sub_scale[j] = min(set(kMaxSub), low_byte(nearest_int(inverse_scale * found[j].scale)));

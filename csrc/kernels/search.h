@@ -15,9 +15,7 @@ constexpr float kZeroGroup = 1e-15f;
 
 // Nearest integer, ties to even, by ggml's trick of reading the mantissa after adding 1.5 * 2^23. Kept in that form
 // because it defines the result beyond 2^22 and for infinities, which denormal scales do produce.
-inline i32w nearest_int(f32w x) {
-  return (as_bits(x + set(12582912.0f)) & set(0x007fffff)) - set(0x00400000);
-}
+inline i32w nearest_int(f32w x) { return (as_bits(x + set(12582912.0f)) & set(0x007fffff)) - set(0x00400000); }
 inline i32w nearest_int(f32w x, int low, int high) { return max(min(nearest_int(x), set(high)), set(low)); }
 
 // The same for |x| < 2^22, in fewer operations and as a float; a bound that x cannot reach may be left out.
@@ -64,7 +62,7 @@ struct ScaleMin {
   f32w min;            // what is subtracted: -lowest
   f32w inverse_scale;  // the best candidate's, and the origin of its codes
   f32w origin;
-  maskw flat;          // all weights equal, or none above a minimum of 0: every code is 0
+  maskw flat;  // all weights equal, or none above a minimum of 0: every code is 0
 
   i32w code(f32w x, int max_code) const {
     return select(flat, set(0), nearest_int(inverse_scale * (x - origin), 0, max_code));

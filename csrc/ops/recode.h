@@ -21,7 +21,7 @@ struct RecodeJob {
 
 struct RecodeResult {
   Problem problem;
-  size_t row, col;       // where the problem is: exact for a value, the row alone for a scale
+  size_t row, col;  // where the problem is: exact for a value, the row alone for a scale
   float value;
   double squared_error;  // summed over all weights, in row order
 };

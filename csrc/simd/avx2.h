@@ -7,9 +7,7 @@ PHIGGUF_BEGIN_ISA
 
 constexpr bool kWideCodesAreSigned = true;
 
-inline i32v dot_words(i32v acc, i32v a, i32v b) {
-  return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(a.v, b.v))};
-}
+inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(a.v, b.v))}; }
 
 // vpmaddubsw saturates its sums of two products, which stay below: 2 * 127 * 127 < 2^15 for narrow codes, and
 // 2 * 128 * 127 < 2^15 for wide ones, whose sign has been moved to x.

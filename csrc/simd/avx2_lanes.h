@@ -21,9 +21,7 @@ inline f32v set(float x) { return {_mm256_set1_ps(x)}; }
 inline i32v set(int32_t x) { return {_mm256_set1_epi32(x)}; }
 
 inline f32v load(const float* p) { return {_mm256_loadu_ps(p)}; }
-inline f32v load(const float16* p) {
-  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
-}
+inline f32v load(const float16* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 inline f32v load(const bfloat16* p) {
   const __m128i bits_u16x8 = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits_u16x8), 16))};
@@ -78,9 +76,7 @@ inline maskv operator&(maskv a, maskv b) { return {_mm256_and_ps(a.v, b.v)}; }
 inline maskv operator|(maskv a, maskv b) { return {_mm256_or_ps(a.v, b.v)}; }
 inline bool any(maskv m) { return _mm256_movemask_ps(m.v) != 0; }
 inline f32v select(maskv m, f32v yes, f32v no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
-inline i32v select(maskv m, i32v yes, i32v no) {
-  return {_mm256_blendv_epi8(no.v, yes.v, _mm256_castps_si256(m.v))};
-}
+inline i32v select(maskv m, i32v yes, i32v no) { return {_mm256_blendv_epi8(no.v, yes.v, _mm256_castps_si256(m.v))}; }
 
 inline f32v to_f32(i32v a) { return {_mm256_cvtepi32_ps(a.v)}; }
 inline i32v truncate(f32v a) { return {_mm256_cvttps_epi32(a.v)}; }

@@ -33,9 +33,9 @@
 
 #include "base/half.h"
 
-#define PHIGGUF_BEGIN_ISA      \
-  namespace phigguf {          \
-  namespace PHIGGUF_ISA {      \
+#define PHIGGUF_BEGIN_ISA \
+  namespace phigguf {     \
+  namespace PHIGGUF_ISA { \
   namespace {
 #define PHIGGUF_END_ISA \
   }                     \
