@@ -13,7 +13,9 @@ from phigguf._core import num_threads
 from phigguf.generate import generate
 from phigguf.models import Model
 
-PROMPT = "In the beginning"
+PROMPT = "And it came to pass in those days, that"
+TEMPERATURE = 0.7
+REPETITION_PENALTY = 1.05
 TYPE = "Q4_K_M"
 
 
@@ -76,7 +78,15 @@ def _complete(
     write: Callable[[str], None], model: Model, prompt: str, max_tokens: int, seed: int
 ) -> None:
     write(prompt)
-    stream = generate(model, prompt, max_tokens=max_tokens, seed=seed, stream=True)
+    stream = generate(
+        model,
+        prompt,
+        max_tokens=max_tokens,
+        temperature=TEMPERATURE,
+        repetition_penalty=REPETITION_PENALTY,
+        seed=seed,
+        stream=True,
+    )
     for piece in stream:
         write(piece)
     if stream.result:
