@@ -13,7 +13,7 @@ from phigguf._core import num_threads
 from phigguf.generate import generate
 from phigguf.models import Model
 
-PROMPT = "And God said"
+PROMPT = "And it came to pass in those days, that"
 TEMPERATURE = 0.7
 REPETITION_PENALTY = 1.05
 TYPE = "Q4_K_M"
