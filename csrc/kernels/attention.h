@@ -21,8 +21,9 @@ static_assert(kPagePositions % kKeys == 0 && kKeys % kPartials == 0);
 // Floats of a head, padded with zeros to whole partial sums.
 inline size_t padded_head(size_t head_dim) { return (head_dim + kPartials - 1) / kPartials * kPartials; }
 
-// What is kept of a query: itself, its output before division, sixteen sums and the highest score.
-inline size_t state_floats(size_t head_dim) { return 2 * padded_head(head_dim) + kPartials + 1; }
+// What is kept of a query: itself, its output before division, sixteen sums and the highest score. Like rows of keys
+// it takes whole runs of sixteen floats, so that no vector crosses a cache line in aligned scratch memory.
+inline size_t state_floats(size_t head_dim) { return 2 * padded_head(head_dim) + 2 * kPartials; }
 
 struct Span {
   size_t begin, end;
@@ -121,18 +122,32 @@ class Attention {
       const maskv seen =
           (key > set(static_cast<int32_t>(block.begin) - 1)) & ~(key > set(static_cast<int32_t>(block.end) - 1));
       Partials sum[kLanes];
-      for (int l = 0; l < kLanes; ++l) {
-        sum[l] = zero_partials();
-        const float* k = keys_ + (j + static_cast<size_t>(l)) * width_;
-        for (size_t d = 0; d < width_; d += kPartials) add_products(sum[l], load_partials(q + d), load_partials(k + d));
-      }
+      for (size_t l = 0; l < kLanes; l += kChains) multiply_keys(q, keys_ + (j + l) * width_, sum + l);
       store(scores + j, select(seen, tree_sums(sum) * set(job_.scale), set(-kInfinity)));
     }
   }
 
+  void multiply_keys(const float* q, const float* keys, Partials* sums) const {
+    Partials chain[kChains];
+    for (Partials& sum : chain) sum = zero_partials();
+    for (size_t d = 0; d < width_; d += kPartials) {
+      const Partials qd = load_partials(q + d);
+      for (size_t i = 0; i < kChains; ++i) add_products(chain[i], qd, load_partials(keys + i * width_ + d));
+    }
+    for (size_t i = 0; i < kChains; ++i) sums[i] = chain[i];
+  }
+
+  static float highest_of(const float* scores, float top) {
+    f32v tops = set(top);
+    for (size_t j = 0; j < kKeys; j += kLanes) tops = max(load(scores + j), tops);
+    float lanes[kLanes];
+    store(lanes, tops);
+    for (const float lane : lanes) top = lane > top ? lane : top;
+    return top;
+  }
+
   void weigh_values(size_t t, size_t h, Span block, float* scores) {
-    float top = highest(t, h);
-    for (size_t j = block.begin; j < block.end; ++j) top = scores[j] > top ? scores[j] : top;
+    const float top = highest_of(scores, highest(t, h));
     const f32v shrink = exp(set(highest(t, h) - top));
     highest(t, h) = top;
 
@@ -149,18 +164,27 @@ class Attention {
     add_values(output(t, h), shrink, block, scores);
   }
 
+  // Several runs of the head at a time, so that one sum need not wait for itself.
   void add_values(float* out, f32v shrink, Span block, const float* weights) const {
-    for (size_t d = 0; d < width_; d += kPartials) {
-      Partials o = load_partials(out + d);
-      for (f32v& v : o.v) v = v * shrink;
-      for (size_t j = block.begin; j < block.end; ++j) {
-        const Partials value = load_partials(values_ + j * width_ + d);
-        for (int v = 0; v < kVectors; ++v) o.v[v] = fma(set(weights[j]), value.v[v], o.v[v]);
-      }
-      store_partials(out + d, o);
-    }
+    size_t d = 0;
+    for (; d + 4 * kPartials <= width_; d += 4 * kPartials) add_value_runs<4>(out, d, shrink, block, weights);
+    for (; d + 2 * kPartials <= width_; d += 2 * kPartials) add_value_runs<2>(out, d, shrink, block, weights);
+    for (; d < width_; d += kPartials) add_value_runs<1>(out, d, shrink, block, weights);
   }
 
+  template <int Runs>
+  void add_value_runs(float* out, size_t d, f32v shrink, Span block, const float* weights) const {
+    f32v o[Runs * kVectors];
+    for (size_t v = 0; v < Runs * kVectors; ++v) o[v] = load(out + d + v * kLanes) * shrink;
+    for (size_t j = block.begin; j < block.end; ++j) {
+      const float* value = values_ + j * width_ + d;
+      const f32v weight = set(weights[j]);
+      for (size_t v = 0; v < Runs * kVectors; ++v) o[v] = fma(weight, load(value + v * kLanes), o[v]);
+    }
+    for (size_t v = 0; v < Runs * kVectors; ++v) store(out + d + v * kLanes, o[v]);
+  }
+
+  static constexpr size_t kChains = kLanes == 1 ? 1 : kLanes / 2;  // keys at a time: eight vectors of sums
   static constexpr float kInfinity = __builtin_inff();
   const AttentionJob& job_;
   size_t width_;

@@ -158,8 +158,8 @@ inline void multiply_tile(const MatmulJob& job, size_t row, size_t first, size_t
     load_row_blocks<Format>(block, rows);
     size_t t = 0;
     for (; t + 4 <= n; t += 4) add_block_to<Format, 4>(rows, job, b, first + t, acc + t);
-    if (n - t >= 2) add_block_to<Format, 2>(rows, job, b, first + t, acc + t), t += 2;
-    if (n - t == 1) add_block_to<Format, 1>(rows, job, b, first + t, acc + t);
+    for (; t + 2 <= n; t += 2) add_block_to<Format, 2>(rows, job, b, first + t, acc + t);
+    for (; t < n; ++t) add_block_to<Format, 1>(rows, job, b, first + t, acc + t);
   }
 }
 

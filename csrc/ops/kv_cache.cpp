@@ -44,8 +44,10 @@ class AttentionShares {
     job.values = {pages_.data(), (cache_.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};
     job.blocks_per_row = cache_.head_dim / static_cast<size_t>(info(cache_.type).block_width);
     job.decode = table.decode[static_cast<int>(cache_.type)];
-    std::vector<float> scratch(table.attention_scratch(job));
-    job.scratch = scratch.data();
+    constexpr size_t kCacheLine = 16;  // floats
+    std::vector<float> scratch(table.attention_scratch(job) + kCacheLine);
+    const auto misaligned = reinterpret_cast<uintptr_t>(scratch.data()) / sizeof(float) % kCacheLine;
+    job.scratch = scratch.data() + (kCacheLine - misaligned);
     table.attend(job);
   }
 
