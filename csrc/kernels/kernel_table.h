@@ -44,6 +44,9 @@ struct KernelTable {
   QuantizeActivations quantize_activations[kTypeCount];  // null for float types
   Matmul matmul[kTypeCount];
   void (*rms_norm)(const float* x, const float* weight, size_t size, float epsilon, float* out);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, size_t size, float epsilon, float* out);
+  void (*gelu)(const float* x, size_t size, float* out);
+  void (*softmax)(const float* x, size_t size, float* out);
   void (*silu_mul)(const float* gate, const float* up, size_t size, float* out);
   void (*rotate_halves)(float* x, const float* cosines, const float* sines, size_t half);
   size_t (*attention_scratch)(const AttentionJob& job);

@@ -44,6 +44,9 @@ const KernelTable& kernel_table() {
 #undef PHIGGUF_BLOCK_ENTRY
       },
       rms_norm,
+      layer_norm,
+      gelu,
+      softmax,
       silu_mul,
       rotate_halves,
       attention_scratch,

@@ -27,6 +27,23 @@ void rms_norm(const float* x, const float* weight, size_t rows, size_t cols, flo
                [&](size_t row) { table.rms_norm(x + row * cols, weight, cols, epsilon, out + row * cols); });
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, size_t rows, size_t cols, float epsilon,
+                float* out) {
+  const KernelTable& table = kernels();
+  for_each_row(rows, cols,
+               [&](size_t row) { table.layer_norm(x + row * cols, weight, bias, cols, epsilon, out + row * cols); });
+}
+
+void gelu(const float* x, size_t rows, size_t cols, float* out) {
+  const KernelTable& table = kernels();
+  for_each_row(rows, cols, [&](size_t row) { table.gelu(x + row * cols, cols, out + row * cols); });
+}
+
+void softmax(const float* x, size_t rows, size_t cols, float* out) {
+  const KernelTable& table = kernels();
+  for_each_row(rows, cols, [&](size_t row) { table.softmax(x + row * cols, cols, out + row * cols); });
+}
+
 void silu_mul(const float* gate_up, size_t rows, size_t cols, float* out) {
   const KernelTable& table = kernels();
   for_each_row(rows, cols, [&](size_t row) {

@@ -10,6 +10,12 @@ namespace phigguf {
 
 void rms_norm(const float* x, const float* weight, size_t rows, size_t cols, float epsilon, float* out);
 
+void layer_norm(const float* x, const float* weight, const float* bias, size_t rows, size_t cols, float epsilon,
+                float* out);
+
+void gelu(const float* x, size_t rows, size_t cols, float* out);
+void softmax(const float* x, size_t rows, size_t cols, float* out);
+
 // gate_up[rows][2 * cols] holds the gate first.
 void silu_mul(const float* gate_up, size_t rows, size_t cols, float* out);
 

@@ -14,6 +14,12 @@ void add_row_operations(Results& results, const Distribution& input, size_t size
 
   kernels().rms_norm(a.data(), b.data(), size, 1e-5f, out.data());
   results.add("rms_norm " + name, hash_floats(out));
+  kernels().layer_norm(a.data(), b.data(), b.data() + size, size, 1e-5f, out.data());
+  results.add("layer_norm " + name, hash_floats(out));
+  kernels().gelu(a.data(), size, out.data());
+  results.add("gelu " + name, hash_floats(out));
+  kernels().softmax(a.data(), size, out.data());
+  results.add("softmax " + name, hash_floats(out));
   kernels().silu_mul(a.data(), b.data(), size, out.data());
   results.add("silu_mul " + name, hash_floats(out));
   std::vector<float> x = a;

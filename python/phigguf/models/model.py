@@ -13,7 +13,8 @@ import numpy.typing as npt
 from .. import _core
 from ..errors import InvalidArgument, UnsupportedError
 from ..io.gguf import GGUFFile, read_gguf
-from . import phi3
+from . import phi2, phi3
+from .shape import Shape
 
 if TYPE_CHECKING:
     from ..chat import ChatTemplate, Message
@@ -30,7 +31,7 @@ class Network(Protocol):
     """What an architecture's file provides."""
 
     @property
-    def shape(self) -> phi3.Shape:
+    def shape(self) -> Shape:
         """The sizes of the model."""
 
     def new_cache(self, kv_type: str) -> _core.KvCache:
@@ -46,7 +47,10 @@ class Network(Protocol):
         """Turn rows of what `forward` returned into float32 [rows, n_vocab]."""
 
 
-_ARCHITECTURES: dict[str, Callable[[GGUFFile], Network]] = {phi3.ARCHITECTURE: phi3.Phi3}
+_ARCHITECTURES: dict[str, Callable[[GGUFFile], Network]] = {
+    phi2.ARCHITECTURE: phi2.Phi2,
+    phi3.ARCHITECTURE: phi3.Phi3,
+}
 
 
 class Model:

@@ -14,31 +14,13 @@ import numpy as np
 from .._core import KvCache, rms_norm, rotate, silu_mul
 from ..io.gguf import GGUFFile
 from .rope import Rope, frequencies
+from .shape import Shape, read_shape
 from .weights import Floats, Hyperparameters, Tensors, Weight
 
 ARCHITECTURE = "phi3"
 
 _SHORT_FACTORS = "rope_factors_short.weight"
 _LONG_FACTORS = "rope_factors_long.weight"
-_MOST_LAYERS = 512
-_MOST_HEADS = 1024
-_MOST_WIDTH = 1 << 20
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a model."""
-
-    vocab: int
-    hidden: int
-    inner: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    context: int
-    window: int  # positions that a query sees, itself included; 0: all
-    epsilon: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +50,9 @@ class Phi3:
 
     def __init__(self, file: GGUFFile) -> None:
         tensors = Tensors(file)
-        self.shape = shape = _read_shape(Hyperparameters(file, ARCHITECTURE), tensors)
-        self.rope = _read_rope(Hyperparameters(file, ARCHITECTURE), tensors, shape)
+        numbers = Hyperparameters(file, ARCHITECTURE)
+        self.shape = shape = read_shape(numbers, tensors, "attention.layer_norm_rms_epsilon")
+        self.rope = _read_rope(numbers, tensors, shape)
         self.scale = shape.head_dim**-0.5
         self.embedding = tensors.matrix("token_embd.weight", shape.vocab, shape.hidden)
         self.layers = [_read_layer(tensors, i, shape) for i in range(shape.layers)]
@@ -118,30 +101,6 @@ class Phi3:
     def logits(self, x: Floats) -> Floats:
         """Turn what `forward` returned, or rows of it, into float32 [rows, n_vocab]."""
         return self.output.linear(rms_norm(x, self.output_norm, self.shape.epsilon))
-
-
-def _read_shape(numbers: Hyperparameters, tensors: Tensors) -> Shape:
-    hidden = numbers.count("embedding_length", at_most=_MOST_WIDTH)
-    heads = numbers.count("attention.head_count", at_most=_MOST_HEADS)
-    kv_heads = numbers.count("attention.head_count_kv", heads, at_most=heads)
-    if hidden % heads:
-        raise numbers.error("embedding_length", f"must be a multiple of {heads} heads", hidden)
-    if heads % kv_heads:
-        raise numbers.error("attention.head_count_kv", f"must divide {heads} heads", kv_heads)
-    numbers.refuse_unless("attention.key_length", hidden // heads)
-    numbers.refuse_unless("attention.value_length", hidden // heads)
-    return Shape(
-        vocab=tensors.rows_of("token_embd.weight"),
-        hidden=hidden,
-        inner=numbers.count("feed_forward_length", at_most=_MOST_WIDTH),
-        layers=numbers.count("block_count", at_most=_MOST_LAYERS),
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=hidden // heads,
-        context=numbers.count("context_length"),
-        window=numbers.count("attention.sliding_window", 0, at_least=0),
-        epsilon=numbers.real("attention.layer_norm_rms_epsilon"),
-    )
 
 
 def _read_rope(numbers: Hyperparameters, tensors: Tensors, shape: Shape) -> Rope:

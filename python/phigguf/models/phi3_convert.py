@@ -15,11 +15,10 @@ import numpy.typing as npt
 from ..errors import UnsupportedError
 from ..io.gguf_format import MetadataValue, f32, u32
 from .conversion import ConfigReader, Conversion, TensorSource
+from .sizes import Sizes, check_activation, read_sizes
 
 ARCHITECTURE = "phi3"
 
-_MAX_LAYERS = 512  # as in llama.cpp
-_ACTIVATIONS = ("silu", "swish")
 # Early Phi-3 configurations say "su" or "yarn" and mean LongRoPE, as transformers reads them.
 _LONG_ROPE = ("longrope", "su", "yarn")
 
@@ -34,20 +33,6 @@ class _Rope:
     short_factors: npt.NDArray[np.float32] | None
 
 
-@dataclass(frozen=True)
-class _Shape:
-    vocab: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden // self.heads
-
-
 def conversion(config: ConfigReader) -> Conversion:
     """Describe the conversion of a checkpoint with this configuration.
 
@@ -58,12 +43,8 @@ def conversion(config: ConfigReader) -> Conversion:
     UnsupportedError
         The activation, the rotary embedding or the head size is none that GGUF's Phi-3 has.
     """
-    activation = config.text("hidden_act", "silu")
-    if activation not in _ACTIVATIONS:
-        raise UnsupportedError(
-            "unknown activation", file=config.file, field="hidden_act", value=activation
-        )
-    shape = _read_shape(config)
+    check_activation(config, "silu", "swish")
+    shape = read_sizes(config)
     rope = _read_rope(config, shape)
     tied = config.flag("tie_word_embeddings", False)
     return Conversion(
@@ -75,31 +56,7 @@ def conversion(config: ConfigReader) -> Conversion:
     )
 
 
-def _read_shape(config: ConfigReader) -> _Shape:
-    heads = config.count("num_attention_heads")
-    shape = _Shape(
-        vocab=config.count("vocab_size"),
-        hidden=config.count("hidden_size"),
-        intermediate=config.count("intermediate_size"),
-        layers=config.count("num_hidden_layers", at_most=_MAX_LAYERS),
-        heads=heads,
-        kv_heads=config.count("num_key_value_heads", heads),
-    )
-    if shape.hidden % heads:
-        raise config.error("hidden_size", f"should be a multiple of the {heads} attention heads")
-    if heads % shape.kv_heads:
-        raise config.error("num_key_value_heads", f"should divide the {heads} attention heads")
-    if config.count("head_dim", shape.head_dim) != shape.head_dim:
-        raise UnsupportedError(
-            f"only heads of hidden_size / num_attention_heads = {shape.head_dim} are supported",
-            file=config.file,
-            field="head_dim",
-            value=config.config["head_dim"],
-        )
-    return shape
-
-
-def _read_rope(config: ConfigReader, shape: _Shape) -> _Rope:
+def _read_rope(config: ConfigReader, shape: Sizes) -> _Rope:
     """Read either layout: ``rope_scaling`` beside ``rope_theta``, or ``rope_parameters``."""
     scaling = config.section("rope_parameters", "rope_scaling") or ConfigReader({}, config.file)
     theta = scaling.real("rope_theta", config.real("rope_theta", 10000.0))
@@ -137,7 +94,7 @@ def _attention_factor(config: ConfigReader, scaling: ConfigReader, original: int
     return scaling.real("attention_factor", math.sqrt(1 + widening))
 
 
-def _metadata(config: ConfigReader, shape: _Shape, rope: _Rope) -> dict[str, MetadataValue]:
+def _metadata(config: ConfigReader, shape: Sizes, rope: _Rope) -> dict[str, MetadataValue]:
     values = {
         "context_length": u32(config.count("max_position_embeddings", 4096)),
         "rope.scaling.original_context_length": u32(rope.original_context),
@@ -156,7 +113,7 @@ def _metadata(config: ConfigReader, shape: _Shape, rope: _Rope) -> dict[str, Met
     return {f"{ARCHITECTURE}.{key}": value for key, value in values.items()}
 
 
-def _tensors(shape: _Shape, tied: bool) -> dict[str, TensorSource]:
+def _tensors(shape: Sizes, tied: bool) -> dict[str, TensorSource]:
     hidden, inner = shape.hidden, shape.intermediate
     qkv_rows = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
     tensors = {

@@ -48,6 +48,42 @@ class Weight:
         return _core.read_rows(self.data, self.type, self.cols, ids)
 
 
+@dataclass(frozen=True, eq=False)
+class BiasedWeight:
+    """One or more matrices that multiply the same input, and what is added to their outputs.
+
+    Parameters
+    ----------
+    matrices
+        Outputs lie side by side in their order.
+    bias
+        float32 [n], n being the rows of all matrices.
+    """
+
+    matrices: tuple[Weight, ...]
+    bias: Floats
+
+    def linear(self, x: Floats) -> Floats:
+        """Multiply float32 x [m, cols] with the transpose and add the bias: float32 [m, n]."""
+        products = [matrix.linear(x) for matrix in self.matrices]
+        out = products[0] if len(products) == 1 else np.concatenate(products, axis=1)
+        out += self.bias
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm:
+    """The weight and bias of a layer norm, each float32 [hidden]."""
+
+    weight: Floats
+    bias: Floats
+    epsilon: float
+
+    def __call__(self, x: Floats) -> Floats:
+        """Normalize the rows of float32 x [m, hidden]."""
+        return _core.layer_norm(x, self.weight, self.bias, self.epsilon)
+
+
 class Hyperparameters:
     """A model's numbers in the file's metadata, under the prefix of its architecture."""
 
@@ -146,6 +182,30 @@ class Tensors:
                 field=f"tensor {name}, {error.field}",
                 value=error.value,
             ) from error
+
+    def biased(self, name: str, rows: int, cols: int) -> BiasedWeight:
+        """Take ``name``'s weight and bias; raises as `matrix` does."""
+        weight = self.matrix(f"{name}.weight", rows, cols)
+        return BiasedWeight((weight,), self.vector(f"{name}.bias", rows))
+
+    def biased_qkv(self, layer: str, heads_rows: int, kv_rows: int, cols: int) -> BiasedWeight:
+        """Take a layer's query, key and value projections, stored as one tensor or as three."""
+        if f"{layer}.attn_qkv.weight" in self:
+            return self.biased(f"{layer}.attn_qkv", heads_rows + 2 * kv_rows, cols)
+        parts = [
+            self.biased(f"{layer}.attn_{part}", rows, cols)
+            for part, rows in (("q", heads_rows), ("k", kv_rows), ("v", kv_rows))
+        ]
+        return BiasedWeight(
+            tuple(matrix for part in parts for matrix in part.matrices),
+            np.concatenate([part.bias for part in parts]),
+        )
+
+    def layer_norm(self, name: str, size: int, epsilon: float) -> LayerNorm:
+        """Take ``name``'s weight and bias; raises as `matrix` does."""
+        return LayerNorm(
+            self.vector(f"{name}.weight", size), self.vector(f"{name}.bias", size), epsilon
+        )
 
     def positive_vector(self, name: str, size: int) -> Floats:
         """Take a vector of numbers above zero; raises as `matrix` does."""

@@ -1,0 +1,51 @@
+"""Write tiny_logits.json: the last token's logits of tests/tiny_checkpoints.py, by `transformers`.
+
+    python tests/golden/make_tiny_logits.py
+
+Needs torch and transformers. Everything is computed in float64 but for what `transformers` does in
+float32 of its own accord.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tiny_checkpoints import CASES, LENGTHS, tokens_of, write_tiny_checkpoint
+
+
+def model_of(case: str, directory: Path) -> PreTrainedModel:
+    """Load a case's checkpoint; nothing in it may be left unused or made up."""
+    write_tiny_checkpoint(directory, case)
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
+    problems = {kind: names for kind, names in loading.items() if names}
+    assert not problems, problems
+    return model.eval().double()
+
+
+def main() -> None:
+    """Write the file."""
+    logits = {}
+    with tempfile.TemporaryDirectory() as scratch, torch.no_grad():
+        for case in CASES:
+            model = model_of(case, Path(scratch, case))
+            logits[case] = {
+                length: model(torch.tensor([tokens_of(length)])).logits[0, -1].tolist()
+                for length in LENGTHS
+            }
+    path = Path(__file__).with_name("tiny_logits.json")
+    rounded = json.loads(json.dumps(logits), parse_float=lambda text: round(float(text), 7))
+    path.write_text(json.dumps(rounded, separators=(",", ":")).replace("]", "]\n") + "\n")
+
+
+if __name__ == "__main__":
+    main()

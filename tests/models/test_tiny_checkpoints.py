@@ -1,0 +1,189 @@
+"""From checkpoint to logits, for every architecture but Phi-3: the numbers of `transformers`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import phigguf
+from conversion_cases import change_json
+from phigguf import _core
+from phigguf.errors import CheckpointError, GGUFError, UnsupportedError
+from phigguf.io.gguf import read_gguf
+from phigguf.io.gguf_format import MetadataValue, f32, string, u32
+from phigguf.io.gguf_writer import GGUFWriter, TensorSpec
+from phigguf.models.model import Model
+from phigguf.types import tensor_type
+from tiny_checkpoints import CASES, LENGTHS, tokens_of, write_tiny_checkpoint
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tiny_logits.json").read_text())
+NOISE = 1.5e-5  # of the logits' spread
+QUANTIZABLE = [case for case in CASES if case.endswith("large")]
+
+
+def identical(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def convert(directory: Path, case: str, **changes: Any) -> Path:
+    write_tiny_checkpoint(directory, case)
+    change_json(directory / "config.json", changes)
+    phigguf.convert(directory, directory / "model.gguf", "F32", progress=False)
+    return directory / "model.gguf"
+
+
+def load(directory: Path, case: str, type_: str, **options: str) -> Model:
+    write_tiny_checkpoint(directory, case)
+    phigguf.convert(directory, directory / "model.gguf", type_, progress=False)
+    return phigguf.load(directory / "model.gguf", **options)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(case: str, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load(tmp_path_factory.mktemp("tiny"), case, "F32", kv_type="F32")
+
+
+@pytest.fixture(
+    scope="module", params=[(case, type_) for case in QUANTIZABLE for type_ in ("F32", "Q4_K_M")]
+)
+def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load(tmp_path_factory.mktemp("tiny"), *request.param)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_logits_are_those_of_transformers(case: str, model: Model, length: int) -> None:
+    expected = np.array(GOLDEN[case][str(length)])
+    logits = model.logits(tokens_of(length))[-1]
+    assert np.abs(logits - expected).max() < NOISE * expected.std()
+
+
+def test_pieces_do_not_show(quantized: Model) -> None:
+    tokens = tokens_of(LENGTHS[-1])
+    whole = quantized.logits(tokens)
+    for pieces in ([1] * len(tokens), [19, 1, 44], [33, 31]):
+        session, rows = quantized.session(), []
+        for piece in pieces:
+            rows.append(session.forward(tokens[len(session) :][:piece], last_only=False))
+        assert identical(np.concatenate(rows), whole)
+
+
+def test_instruction_sets_and_threads_do_not_show(quantized: Model) -> None:
+    tokens = tokens_of(LENGTHS[-1])
+    isa, threads, expected = _core.isa(), _core.num_threads(), quantized.logits(tokens)
+    try:
+        for name in _core.available_isas():
+            _core.set_isa(name)
+            for n in (1, 3):
+                _core.set_num_threads(n)
+                assert identical(quantized.logits(tokens), expected)
+    finally:
+        _core.set_isa(isa)
+        _core.set_num_threads(threads)
+
+
+# --- What cannot be honoured is refused by name ---
+
+
+@pytest.mark.parametrize(
+    ("case", "field", "value"),
+    [
+        ("phi2", "hidden_act", "gelu"),
+        ("phi2", "qk_layernorm", True),
+        ("phi2", "head_dim", 32),
+        ("phi2", "rope_type", {"rope_type": "dynamic", "factor": 2.0}),
+    ],
+)
+def test_configurations_that_gguf_cannot_say(
+    tmp_path: Path, case: str, field: str, value: Any
+) -> None:
+    key = "rope_scaling" if field == "rope_type" else field
+    with pytest.raises(UnsupportedError) as caught:
+        convert(tmp_path, case, **{key: value})
+    assert caught.value.field == field
+    assert caught.value.file == str(tmp_path / "config.json")
+    assert not (tmp_path / "model.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("case", "field", "value"),
+    [
+        ("phi2", "layer_norm_eps", 0),
+        ("phi2", "partial_rotary_factor", 0.1),
+        ("phi2", "partial_rotary_factor", 1.5),
+        ("phi2", "num_key_value_heads", 3),
+        ("phi2", "intermediate_size", "large"),
+    ],
+)
+def test_configurations_that_are_wrong(tmp_path: Path, case: str, field: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match=field):
+        convert(tmp_path, case, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("phi2.rope.scaling.type", string("linear")),
+        ("phi2.rope.scaling.factor", f32(2.0)),
+        ("phi2.attention.sliding_window", u32(7)),
+        ("phi2.rope.dimension_count", u32(7)),
+        ("phi2.attention.layer_norm_epsilon", None),
+    ],
+    ids=str,
+)
+def test_metadata_that_is_not_computed(tmp_path: Path, key: str, value: Any) -> None:
+    path = rewritten(convert(tmp_path, "phi2"), {key: value}, {})
+    with pytest.raises((GGUFError, UnsupportedError), match=key):
+        phigguf.load(path)
+
+
+def rewritten(path: Path, metadata: dict[str, Any], tensors: dict[str, Any]) -> Path:
+    """Write a changed F32 file beside another; entries that are None are left out."""
+    with read_gguf(path) as file:
+        entries = {
+            key: MetadataValue(file.metadata_types[key], value)
+            for key, value in file.metadata.items()
+        }
+        arrays = {name: t.data.view(np.float32) for name, t in file.tensors.items()} | tensors
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        specs = [TensorSpec(name, a.shape, tensor_type("F32")) for name, a in arrays.items()]
+        changed = path.with_name("changed.gguf")
+        kept = {key: value for key, value in (entries | metadata).items() if value is not None}
+        with changed.open("wb") as output:
+            writer = GGUFWriter(output, kept, specs)
+            for name, array in arrays.items():
+                writer.begin_tensor(name)
+                writer.write(np.ascontiguousarray(array))
+            writer.finish()
+    return changed
+
+
+def test_a_fused_projection_is_the_same_model(tmp_path: Path) -> None:
+    """Older converters fuse the projections of queries, keys and values."""
+    path = convert(tmp_path, "phi2 grouped-query")
+    changes: dict[str, Any] = {}
+    with read_gguf(path) as file:
+        for layer in range(2):
+            for kind in ("weight", "bias"):
+                names = [f"blk.{layer}.attn_{part}.{kind}" for part in "qkv"]
+                parts = [file.tensors[name].data.view(np.float32) for name in names]
+                changes |= dict.fromkeys(names) | {
+                    f"blk.{layer}.attn_qkv.{kind}": np.concatenate(parts)
+                }
+    fused, tokens = phigguf.load(rewritten(path, {}, changes)), tokens_of(19)
+    assert identical(fused.logits(tokens), phigguf.load(path).logits(tokens))
+
+
+@pytest.mark.parametrize("name", ["output.bias", "blk.1.attn_v.bias", "blk.0.ffn_up.weight"])
+def test_tensors_that_are_missing(tmp_path: Path, name: str) -> None:
+    path = rewritten(convert(tmp_path, "phi2"), {}, {name: None})
+    with pytest.raises(GGUFError, match=f"tensor {name}: the tensor is missing"):
+        phigguf.load(path)

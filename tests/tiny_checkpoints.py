@@ -1,0 +1,149 @@
+"""Hugging Face checkpoints of a few thousand random weights, for every architecture but Phi-3."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file
+
+VOCABULARIES = Path(__file__).parent / "golden" / "vocabulary"
+
+Config = dict[str, Any]
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a checkpoint of an architecture consists of."""
+
+    vocabulary: str
+    config: Config
+    shapes: Callable[[Config], Shapes]
+
+
+def phi2_shapes(config: Config) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    kv = config["num_key_value_heads"] * hidden // config["num_attention_heads"]
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{i}"
+        yield from _biased(f"{layer}.input_layernorm", hidden)
+        yield from _biased(f"{layer}.self_attn.q_proj", hidden, hidden)
+        yield from _biased(f"{layer}.self_attn.k_proj", kv, hidden)
+        yield from _biased(f"{layer}.self_attn.v_proj", kv, hidden)
+        yield from _biased(f"{layer}.self_attn.dense", hidden, hidden)
+        yield from _biased(f"{layer}.mlp.fc1", inner, hidden)
+        yield from _biased(f"{layer}.mlp.fc2", hidden, inner)
+    yield from _biased("model.final_layernorm", hidden)
+    yield from _biased("lm_head", config["vocab_size"], hidden)
+
+
+def _biased(name: str, *shape: int) -> Shapes:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
+
+
+PHI2 = Architecture(
+    vocabulary="gpt2_split",
+    config={
+        "architectures": ["PhiForCausalLM"],
+        "model_type": "phi",
+        "vocab_size": 340,
+        "hidden_size": 64,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 128,
+        "partial_rotary_factor": 0.5,
+        "hidden_act": "gelu_new",
+        "layer_norm_eps": 1e-5,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    },
+    shapes=phi2_shapes,
+)
+
+LARGE = {"hidden_size": 256, "intermediate_size": 512}  # rows that every type's block divides
+
+CASES: dict[str, tuple[Architecture, Config]] = {
+    "phi2": (PHI2, {}),
+    "phi2 grouped-query": (PHI2, {"num_key_value_heads": 2}),
+    "phi2 with Phi-2's heads": (
+        PHI2,
+        {"hidden_size": 160, "num_attention_heads": 2, "num_key_value_heads": 2}
+        | {"partial_rotary_factor": 0.4},
+    ),
+    "phi2 tied": (PHI2, {"tie_word_embeddings": True}),
+    "phi2 with another theta": (
+        PHI2,
+        {
+            "partial_rotary_factor": None,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 500.0,
+                "partial_rotary_factor": 0.75,
+            },
+        },
+    ),
+    "phi2 large": (PHI2, {**LARGE, "num_key_value_heads": 2}),
+}
+
+LENGTHS = [1, 2, 19, 64]
+
+
+def write_tiny_checkpoint(directory: Path, case: str, **changes: Any) -> Path:
+    """Write a case's checkpoint and return its directory; a changed field that is None is left out."""
+    architecture, config = CASES[case]
+    fields = {**architecture.config, **config, **changes}
+    config = {key: value for key, value in fields.items() if value is not None}
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config))
+    write_vocabulary(directory, architecture.vocabulary)
+    rng = np.random.default_rng(len(case))
+    tensors = {name: _random(rng, name, shape) for name, shape in architecture.shapes(config)}
+    if config.get("tie_word_embeddings"):
+        del tensors["lm_head.weight"]
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def _random(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Weights large enough for attention to be far from uniform, that bfloat16 can hold."""
+    if name.endswith("norm.weight"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif len(shape) == 1:
+        values = rng.normal(0, 0.5, shape)
+    else:
+        values = rng.standard_normal(shape) * 2 / math.sqrt(shape[-1])
+    return (values.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32)
+
+
+def write_vocabulary(directory: Path, name: str) -> None:
+    """Copy tokenizer files, or make those of GPT-2's way to split text."""
+    source = "byte_level" if name == "gpt2_split" else name
+    for file in (VOCABULARIES / source).glob("*token*"):
+        shutil.copy(file, directory)
+    if name == "gpt2_split":
+        path = directory / "tokenizer.json"
+        tokenizer = json.loads(path.read_text(encoding="utf-8"))
+        tokenizer["pre_tokenizer"] = {
+            "type": "ByteLevel",
+            "add_prefix_space": False,
+            "trim_offsets": True,
+            "use_regex": True,
+        }
+        path.write_text(json.dumps(tokenizer), encoding="utf-8")
+
+
+def tokens_of(length: int) -> list[int]:
+    """A sequence of its own for each length."""
+    return np.random.default_rng(length).integers(3, 340, length).tolist()
