@@ -51,6 +51,28 @@ def _biased(name: str, *shape: int) -> Shapes:
     yield f"{name}.bias", shape[:1]
 
 
+def phimoe_shapes(config: Config) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    kv = config["num_key_value_heads"] * hidden // config["num_attention_heads"]
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{i}"
+        yield from _biased(f"{layer}.input_layernorm", hidden)
+        yield from _biased(f"{layer}.self_attn.q_proj", hidden, hidden)
+        yield from _biased(f"{layer}.self_attn.k_proj", kv, hidden)
+        yield from _biased(f"{layer}.self_attn.v_proj", kv, hidden)
+        yield from _biased(f"{layer}.self_attn.o_proj", hidden, hidden)
+        yield from _biased(f"{layer}.post_attention_layernorm", hidden)
+        yield f"{layer}.block_sparse_moe.gate.weight", (config["num_local_experts"], hidden)
+        for expert in range(config["num_local_experts"]):
+            weights = f"{layer}.block_sparse_moe.experts.{expert}"
+            yield f"{weights}.w1.weight", (inner, hidden)
+            yield f"{weights}.w2.weight", (hidden, inner)
+            yield f"{weights}.w3.weight", (inner, hidden)
+    yield from _biased("model.norm", hidden)
+    yield from _biased("lm_head", config["vocab_size"], hidden)
+
+
 PHI2 = Architecture(
     vocabulary="gpt2_split",
     config={
@@ -71,6 +93,53 @@ PHI2 = Architecture(
     },
     shapes=phi2_shapes,
 )
+
+WINDOW, ORIGINAL = 13, 40
+
+PHIMOE = Architecture(
+    vocabulary="phi3",
+    config={
+        "architectures": ["PhiMoEForCausalLM"],
+        "model_type": "phimoe",
+        "vocab_size": 448,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "num_local_experts": 5,
+        "num_experts_per_tok": 2,
+        "router_jitter_noise": 0.01,
+        "max_position_embeddings": 128,
+        "sliding_window": None,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "attention_bias": True,
+        "lm_head_bias": True,
+        "bos_token_id": 1,
+        "eos_token_id": 420,
+        "pad_token_id": 420,
+    },
+    shapes=phimoe_shapes,
+)
+
+
+def long_rope(pairs: int) -> Config:
+    """LongRoPE settings as Phi-3.5-MoE has them, with a small original context."""
+    rng = np.random.default_rng(pairs)
+    return {
+        "original_max_position_embeddings": ORIGINAL,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": rng.uniform(1, 1.3, pairs).tolist(),
+            "long_factor": rng.uniform(1, 8, pairs).tolist(),
+            "short_mscale": 1.25,
+            "long_mscale": 1.25,
+            "original_max_position_embeddings": ORIGINAL,
+        },
+    }
+
 
 LARGE = {"hidden_size": 256, "intermediate_size": 512}  # rows that every type's block divides
 
@@ -94,10 +163,14 @@ CASES: dict[str, tuple[Architecture, Config]] = {
             },
         },
     ),
+    "phimoe": (PHIMOE, {}),
+    "phimoe with a sliding window": (PHIMOE, {"sliding_window": WINDOW}),
+    "phimoe with LongRoPE": (PHIMOE, long_rope(8)),
+    "phimoe large": (PHIMOE, {**LARGE, **long_rope(32), "num_local_experts": 16}),
     "phi2 large": (PHI2, {**LARGE, "num_key_value_heads": 2}),
 }
 
-LENGTHS = [1, 2, 19, 64]
+LENGTHS = [1, 2, WINDOW, WINDOW + 1, ORIGINAL, ORIGINAL + 1, 64]
 
 
 def write_tiny_checkpoint(directory: Path, case: str, **changes: Any) -> Path:

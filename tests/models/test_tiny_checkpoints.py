@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import phigguf
 from conversion_cases import change_json
@@ -16,9 +17,10 @@ from phigguf.errors import CheckpointError, GGUFError, UnsupportedError
 from phigguf.io.gguf import read_gguf
 from phigguf.io.gguf_format import MetadataValue, f32, string, u32
 from phigguf.io.gguf_writer import GGUFWriter, TensorSpec
+from phigguf.io.imatrix import Imatrix
 from phigguf.models.model import Model
 from phigguf.types import tensor_type
-from tiny_checkpoints import CASES, LENGTHS, tokens_of, write_tiny_checkpoint
+from tiny_checkpoints import CASES, LENGTHS, ORIGINAL, tokens_of, write_tiny_checkpoint
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tiny_logits.json").read_text())
 NOISE = 1.5e-5  # of the logits' spread
@@ -73,7 +75,9 @@ def test_pieces_do_not_show(quantized: Model) -> None:
         session, rows = quantized.session(), []
         for piece in pieces:
             rows.append(session.forward(tokens[len(session) :][:piece], last_only=False))
-        assert identical(np.concatenate(rows), whole)
+        # What came before LongRoPE's switch was rotated otherwise.
+        kept = len(tokens) - (ORIGINAL if quantized.network.is_long(len(tokens)) else 0)
+        assert identical(np.concatenate(rows)[-kept:], whole[-kept:])
 
 
 def test_instruction_sets_and_threads_do_not_show(quantized: Model) -> None:
@@ -100,6 +104,14 @@ def test_instruction_sets_and_threads_do_not_show(quantized: Model) -> None:
         ("phi2", "qk_layernorm", True),
         ("phi2", "head_dim", 32),
         ("phi2", "rope_type", {"rope_type": "dynamic", "factor": 2.0}),
+        ("phimoe", "hidden_act", "gelu"),
+        ("phimoe", "num_experts_per_tok", 3),
+        ("phimoe", "router_jitter_noise", 0.1),
+        ("phimoe", "attention_bias", False),
+        ("phimoe", "lm_head_bias", False),
+        ("phimoe", "tie_word_embeddings", True),
+        ("phimoe", "partial_rotary_factor", 0.5),
+        ("phimoe", "rope_type", {"rope_type": "linear", "factor": 2.0}),
     ],
 )
 def test_configurations_that_gguf_cannot_say(
@@ -121,6 +133,8 @@ def test_configurations_that_gguf_cannot_say(
         ("phi2", "partial_rotary_factor", 1.5),
         ("phi2", "num_key_value_heads", 3),
         ("phi2", "intermediate_size", "large"),
+        ("phimoe", "num_local_experts", 1),
+        ("phimoe", "rms_norm_eps", 0),
     ],
 )
 def test_configurations_that_are_wrong(tmp_path: Path, case: str, field: str, value: Any) -> None:
@@ -136,11 +150,15 @@ def test_configurations_that_are_wrong(tmp_path: Path, case: str, field: str, va
         ("phi2.attention.sliding_window", u32(7)),
         ("phi2.rope.dimension_count", u32(7)),
         ("phi2.attention.layer_norm_epsilon", None),
+        ("phimoe.expert_used_count", u32(3)),
+        ("phimoe.expert_count", u32(1)),
+        ("phimoe.expert_count", None),
+        ("phimoe.rope.scaling.type", string("yarn")),
     ],
     ids=str,
 )
 def test_metadata_that_is_not_computed(tmp_path: Path, key: str, value: Any) -> None:
-    path = rewritten(convert(tmp_path, "phi2"), {key: value}, {})
+    path = rewritten(convert(tmp_path, key.partition(".")[0]), {key: value}, {})
     with pytest.raises((GGUFError, UnsupportedError), match=key):
         phigguf.load(path)
 
@@ -182,8 +200,57 @@ def test_a_fused_projection_is_the_same_model(tmp_path: Path) -> None:
     assert identical(fused.logits(tokens), phigguf.load(path).logits(tokens))
 
 
-@pytest.mark.parametrize("name", ["output.bias", "blk.1.attn_v.bias", "blk.0.ffn_up.weight"])
-def test_tensors_that_are_missing(tmp_path: Path, name: str) -> None:
-    path = rewritten(convert(tmp_path, "phi2"), {}, {name: None})
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("phi2", "output.bias"),
+        ("phi2", "blk.1.attn_v.bias"),
+        ("phi2", "blk.0.ffn_up.weight"),
+        ("phimoe", "blk.1.attn_norm.bias"),
+        ("phimoe", "blk.0.ffn_gate_inp.weight"),
+        ("phimoe", "blk.1.ffn_down_exps.weight"),
+        ("phimoe with LongRoPE", "rope_factors_long.weight"),
+    ],
+)
+def test_tensors_that_are_missing(tmp_path: Path, case: str, name: str) -> None:
+    path = rewritten(convert(tmp_path, case), {}, {name: None})
     with pytest.raises(GGUFError, match=f"tensor {name}: the tensor is missing"):
         phigguf.load(path)
+
+
+def test_a_missing_expert(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path, "phimoe")
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = "model.layers.1.block_sparse_moe.experts.3.w2.weight"
+    del tensors[name]
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="the tensor is missing") as caught:
+        phigguf.convert(tmp_path, tmp_path / "model.gguf", "F32", progress=False)
+    assert caught.value.field == name
+
+
+def test_two_attention_factors(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path, "phimoe with LongRoPE")
+    config = json.loads((tmp_path / "config.json").read_text())
+    scaling = {**config["rope_scaling"], "long_mscale": 1.5}
+    change_json(tmp_path / "config.json", {"rope_scaling": scaling})
+    with pytest.raises(
+        UnsupportedError, match=r"rope_scaling\.long_mscale: .*short_mscale is 1.25"
+    ):
+        phigguf.convert(tmp_path, tmp_path / "model.gguf", "F32", progress=False)
+
+
+def test_every_expert_follows_its_own_importance(tmp_path: Path) -> None:
+    case, name = "phimoe large", "blk.0.ffn_down_exps.weight"
+    write_tiny_checkpoint(tmp_path, case)
+    rng = np.random.default_rng(3)
+    importance = rng.chisquare(1, (16, 512)).astype(np.float32)
+    imatrix = Imatrix(tmp_path / "calibration.dat", {name: importance}, [], 1)
+    target = tmp_path / "model.gguf"
+    phigguf.convert(tmp_path, target, "Q4_K", pure=True, imatrix=imatrix, progress=False)
+    weights = load_file(tmp_path / "model.safetensors")
+    with read_gguf(target) as file:
+        for expert, columns in enumerate(importance):
+            matrix = weights[f"model.layers.0.block_sparse_moe.experts.{expert}.w2.weight"]
+            expected = phigguf.quantize(matrix, "Q4_K", imatrix=columns)
+            assert identical(file.tensors[name].data[expert], expected)

@@ -42,6 +42,7 @@ def llama_cpp_quantize(source: Path, target: Path, options: dict[str, Any]) -> N
 # Of other architectures: a depth at which every rule on layers shows.
 OTHERS: dict[str, dict[str, Any]] = {
     "phi2": {**LARGE, "num_hidden_layers": 9},
+    "phimoe": {**LARGE, "num_hidden_layers": 9},
     "phi2 grouped-query": {**LARGE, "num_hidden_layers": 4, "num_key_value_heads": 1},
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import phigguf
+from tiny_checkpoints import CASES, tokens_of, write_tiny_checkpoint
 
 pytestmark = pytest.mark.oracle
 
@@ -76,3 +77,31 @@ def test_logits_are_llama_cpps(
     theirs = llama_cpp_logits(file, tokens, kv_type, tmp_path / "logits.npy")
     difference = model.logits(tokens) - theirs
     assert np.sqrt(np.mean(difference**2)) <= bound * theirs.std()
+
+
+DIFFERENT = [case for case in CASES if case.startswith("phimoe")]
+
+
+def distance(case: str, directory: Path) -> float:
+    """Convert a tiny checkpoint and run it by both: how far apart, as a part of the spread."""
+    write_tiny_checkpoint(directory, case)
+    phigguf.convert(directory, directory / "model.gguf", "F32", progress=False)
+    tokens = tokens_of(19)
+    logits = phigguf.load(directory / "model.gguf", kv_type="F32").logits(tokens)
+    theirs = llama_cpp_logits(directory / "model.gguf", tokens, "F32", directory / "logits.npy")
+    return float(np.sqrt(np.mean((logits - theirs) ** 2)) / theirs.std())
+
+
+# llama.cpp looks GELU up in a table of float16 numbers.
+@pytest.mark.parametrize("case", [case for case in CASES if case not in DIFFERENT])
+def test_logits_of_other_architectures_are_llama_cpps(case: str, tmp_path: Path) -> None:
+    assert distance(case, tmp_path) < 1e-3
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_llama_cpp_computes_another_phimoe(case: str, tmp_path: Path) -> None:
+    """It loads the file, but norms without taking the mean off and mixes experts by plain softmax.
+
+    `transformers`, and the code published with the model, have layer norms and SparseMixer.
+    """
+    assert 0.1 < distance(case, tmp_path) < np.inf

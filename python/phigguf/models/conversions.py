@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ..errors import UnsupportedError
 from ..io.checkpoint import Checkpoint
-from . import phi2_convert, phi3_convert
+from . import phi2_convert, phi3_convert, phimoe_convert
 from .conversion import ConfigReader, Conversion, Converter
 
 _CONVERTERS: dict[str, Converter] = {
     "PhiForCausalLM": phi2_convert.conversion,
     "Phi3ForCausalLM": phi3_convert.conversion,
+    "PhiMoEForCausalLM": phimoe_convert.conversion,
+    "PhimoeForCausalLM": phimoe_convert.conversion,
 }
 
 

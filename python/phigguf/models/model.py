@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import _core
 from ..errors import InvalidArgument, UnsupportedError
 from ..io.gguf import GGUFFile, read_gguf
-from . import phi2, phi3
+from . import phi2, phi3, phimoe
 from .shape import Shape
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Network(Protocol):
 _ARCHITECTURES: dict[str, Callable[[GGUFFile], Network]] = {
     phi2.ARCHITECTURE: phi2.Phi2,
     phi3.ARCHITECTURE: phi3.Phi3,
+    phimoe.ARCHITECTURE: phimoe.PhiMoe,
 }
 
 

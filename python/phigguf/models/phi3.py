@@ -13,14 +13,11 @@ import numpy as np
 
 from .._core import KvCache, rms_norm, rotate, silu_mul
 from ..io.gguf import GGUFFile
-from .rope import Rope, frequencies
+from .rope import read_rope
 from .shape import Shape, read_shape
 from .weights import Floats, Hyperparameters, Tensors, Weight
 
 ARCHITECTURE = "phi3"
-
-_SHORT_FACTORS = "rope_factors_short.weight"
-_LONG_FACTORS = "rope_factors_long.weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +49,7 @@ class Phi3:
         tensors = Tensors(file)
         numbers = Hyperparameters(file, ARCHITECTURE)
         self.shape = shape = read_shape(numbers, tensors, "attention.layer_norm_rms_epsilon")
-        self.rope = _read_rope(numbers, tensors, shape)
+        self.rope = read_rope(numbers, tensors, shape)
         self.scale = shape.head_dim**-0.5
         self.embedding = tensors.matrix("token_embd.weight", shape.vocab, shape.hidden)
         self.layers = [_read_layer(tensors, i, shape) for i in range(shape.layers)]
@@ -101,25 +98,6 @@ class Phi3:
     def logits(self, x: Floats) -> Floats:
         """Turn what `forward` returned, or rows of it, into float32 [rows, n_vocab]."""
         return self.output.linear(rms_norm(x, self.output_norm, self.shape.epsilon))
-
-
-def _read_rope(numbers: Hyperparameters, tensors: Tensors, shape: Shape) -> Rope:
-    dims = numbers.count("rope.dimension_count", shape.head_dim, at_most=shape.head_dim)
-    if dims % 2:
-        raise numbers.error("rope.dimension_count", "must be even", dims)
-    theta = numbers.real("rope.freq_base", 10000.0)
-    numbers.refuse_unless("rope.scaling.type", "none", "longrope")
-    numbers.refuse_unless("rope.scaling.factor", 1.0)
-    if not any(name in tensors for name in (_SHORT_FACTORS, _LONG_FACTORS)):
-        numbers.refuse_unless("rope.scaling.attn_factor", 1.0)
-        plain = frequencies(theta, dims)
-        return Rope(plain, plain, shape.context)
-    return Rope(
-        frequencies(theta, dims, tensors.positive_vector(_SHORT_FACTORS, dims // 2)),
-        frequencies(theta, dims, tensors.positive_vector(_LONG_FACTORS, dims // 2)),
-        numbers.count("rope.scaling.original_context_length"),
-        numbers.real("rope.scaling.attn_factor"),
-    )
 
 
 def _read_layer(tensors: Tensors, index: int, shape: Shape) -> Layer:

@@ -24,7 +24,9 @@ _LONG_ROPE = ("longrope", "su", "yarn")
 
 
 @dataclass(frozen=True)
-class _Rope:
+class RopeSettings:
+    """A rotary embedding; without factors it is not LongRoPE."""
+
     theta: float
     dims: int
     original_context: int
@@ -45,18 +47,18 @@ def conversion(config: ConfigReader) -> Conversion:
     """
     check_activation(config, "silu", "swish")
     shape = read_sizes(config)
-    rope = _read_rope(config, shape)
+    rope = read_rope(config, shape)
     tied = config.flag("tie_word_embeddings", False)
     return Conversion(
         architecture=ARCHITECTURE,
-        metadata=_metadata(config, shape, rope),
+        metadata=hyperparameters(ARCHITECTURE, config, shape, rope),
         tensors=_tensors(shape, tied),
-        generated=_generated(rope),
+        generated=factor_tensors(rope),
         repeats={"lm_head.weight": "model.embed_tokens.weight"} if tied else {},
     )
 
 
-def _read_rope(config: ConfigReader, shape: Sizes) -> _Rope:
+def read_rope(config: ConfigReader, shape: Sizes) -> RopeSettings:
     """Read either layout: ``rope_scaling`` beside ``rope_theta``, or ``rope_parameters``."""
     scaling = config.section("rope_parameters", "rope_scaling") or ConfigReader({}, config.file)
     theta = scaling.real("rope_theta", config.real("rope_theta", 10000.0))
@@ -71,12 +73,12 @@ def _read_rope(config: ConfigReader, shape: Sizes) -> _Rope:
     )
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     if kind == "default":
-        return _Rope(theta, dims, original, 1.0, None, None)
+        return RopeSettings(theta, dims, original, 1.0, None, None)
     if kind not in _LONG_ROPE:
         raise UnsupportedError(
             "unknown rotary embedding", file=config.file, field="rope_type", value=kind
         )
-    return _Rope(
+    return RopeSettings(
         theta=theta,
         dims=dims,
         original_context=original,
@@ -94,7 +96,10 @@ def _attention_factor(config: ConfigReader, scaling: ConfigReader, original: int
     return scaling.real("attention_factor", math.sqrt(1 + widening))
 
 
-def _metadata(config: ConfigReader, shape: Sizes, rope: _Rope) -> dict[str, MetadataValue]:
+def hyperparameters(
+    architecture: str, config: ConfigReader, shape: Sizes, rope: RopeSettings
+) -> dict[str, MetadataValue]:
+    """Return the GGUF keys that Phi-3 and its relatives have, under an architecture's prefix."""
     values = {
         "context_length": u32(config.count("max_position_embeddings", 4096)),
         "rope.scaling.original_context_length": u32(rope.original_context),
@@ -110,7 +115,7 @@ def _metadata(config: ConfigReader, shape: Sizes, rope: _Rope) -> dict[str, Meta
     }
     if rope.long_factors is not None:
         values["rope.scaling.attn_factor"] = f32(rope.attention_factor)
-    return {f"{ARCHITECTURE}.{key}": value for key, value in values.items()}
+    return {f"{architecture}.{key}": value for key, value in values.items()}
 
 
 def _tensors(shape: Sizes, tied: bool) -> dict[str, TensorSource]:
@@ -138,7 +143,8 @@ def _tensors(shape: Sizes, tied: bool) -> dict[str, TensorSource]:
     }
 
 
-def _generated(rope: _Rope) -> dict[str, npt.NDArray[np.float32]]:
+def factor_tensors(rope: RopeSettings) -> dict[str, npt.NDArray[np.float32]]:
+    """Return LongRoPE's factors by the names of their tensors."""
     if rope.long_factors is None or rope.short_factors is None:
         return {}
     return {

@@ -13,8 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from .shape import Shape
+from .weights import Hyperparameters, Tensors
 
 Floats = npt.NDArray[np.float32]
+
+_SHORT_FACTORS = "rope_factors_short.weight"
+_LONG_FACTORS = "rope_factors_long.weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +75,31 @@ def frequencies(theta: float, dims: int, factors: Floats | None = None) -> Float
         powers *= factors
     inverse: Floats = np.float32(1) / powers
     return inverse
+
+
+def read_rope(numbers: Hyperparameters, tensors: Tensors, shape: Shape) -> Rope:
+    """Read a model's rotary embedding, LongRoPE if the file has its factors.
+
+    Raises
+    ------
+    GGUFError
+        A number or tensor is missing or not valid.
+    UnsupportedError
+        The file asks for another kind.
+    """
+    dims = numbers.count("rope.dimension_count", shape.head_dim, at_most=shape.head_dim)
+    if dims % 2:
+        raise numbers.error("rope.dimension_count", "must be even", dims)
+    theta = numbers.real("rope.freq_base", 10000.0)
+    numbers.refuse_unless("rope.scaling.type", "none", "longrope")
+    numbers.refuse_unless("rope.scaling.factor", 1.0)
+    if not any(name in tensors for name in (_SHORT_FACTORS, _LONG_FACTORS)):
+        numbers.refuse_unless("rope.scaling.attn_factor", 1.0)
+        plain = frequencies(theta, dims)
+        return Rope(plain, plain, shape.context)
+    return Rope(
+        frequencies(theta, dims, tensors.positive_vector(_SHORT_FACTORS, dims // 2)),
+        frequencies(theta, dims, tensors.positive_vector(_LONG_FACTORS, dims // 2)),
+        numbers.count("rope.scaling.original_context_length"),
+        numbers.real("rope.scaling.attn_factor"),
+    )

@@ -183,6 +183,11 @@ class Tensors:
                 value=error.value,
             ) from error
 
+    def matrices(self, name: str, count: int, rows: int, cols: int) -> tuple[Weight, ...]:
+        """Take matrices that are stacked in one tensor; raises as `matrix` does."""
+        tensor = self._take(name, (count, rows, cols))
+        return tuple(Weight(data, tensor.type.name, cols) for data in _aligned(tensor))
+
     def biased(self, name: str, rows: int, cols: int) -> BiasedWeight:
         """Take ``name``'s weight and bias; raises as `matrix` does."""
         weight = self.matrix(f"{name}.weight", rows, cols)
