@@ -6,6 +6,9 @@ set(PHIGGUF_SANITIZER_RUNTIME "")
 
 if(PHIGGUF_SANITIZE)
   set(flags -fsanitize=${PHIGGUF_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND flags -Wno-maybe-uninitialized)  # gcc warns of its own instrumentation
+  endif()
   add_compile_options(${flags})
   add_link_options(${flags})
 
