@@ -1,6 +1,6 @@
 # `ctest` runs the Python tests against this very build: the package is staged in the build
 # directory with the fresh extension inside, so nothing installed can be tested by mistake. What
-# is about the installation alone stays out.
+# is about the installation alone stays out. What a sanitizer writes to file descriptor 2 is not captured.
 set(stage "${PROJECT_BINARY_DIR}/stage")
 
 add_custom_target(stage ALL
@@ -10,7 +10,7 @@ add_custom_target(stage ALL
   VERBATIM)
 
 add_test(NAME python
-  COMMAND "${Python_EXECUTABLE}" -m pytest --ignore=tests/test_packaging.py
+  COMMAND "${Python_EXECUTABLE}" -m pytest --capture=sys --ignore=tests/test_packaging.py
   WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
 
 set(environment

@@ -1,5 +1,5 @@
 # PHIGGUF_SANITIZE=address|undefined|thread instruments the extension. `PHIGGUF_SANITIZER_RUNTIME`
-# is the library that an uninstrumented Python has to preload for it.
+# is what an uninstrumented Python has to preload for it.
 set(PHIGGUF_SANITIZE "" CACHE STRING "Sanitizer: address, undefined or thread")
 set_property(CACHE PHIGGUF_SANITIZE PROPERTY STRINGS "" address undefined thread)
 set(PHIGGUF_SANITIZER_RUNTIME "")
@@ -12,12 +12,15 @@ if(PHIGGUF_SANITIZE)
   add_compile_options(${flags})
   add_link_options(${flags})
 
-  set(runtime_of_address libasan.so)
-  set(runtime_of_thread libtsan.so)
-  if(DEFINED runtime_of_${PHIGGUF_SANITIZE})
+  # libstdc++ too: the sanitizer looks for its `throw` before Python has loaded any C++.
+  set(preloaded_for_address libasan.so libstdc++.so)
+  set(preloaded_for_thread libtsan.so libstdc++.so)
+  foreach(library IN LISTS preloaded_for_${PHIGGUF_SANITIZE})
     execute_process(
-      COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=${runtime_of_${PHIGGUF_SANITIZE}}
-      OUTPUT_VARIABLE PHIGGUF_SANITIZER_RUNTIME
+      COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=${library}
+      OUTPUT_VARIABLE path
       OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-  endif()
+    list(APPEND PHIGGUF_SANITIZER_RUNTIME ${path})
+  endforeach()
+  list(JOIN PHIGGUF_SANITIZER_RUNTIME ":" PHIGGUF_SANITIZER_RUNTIME)
 endif()
