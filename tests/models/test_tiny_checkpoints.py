@@ -76,7 +76,7 @@ def test_pieces_do_not_show(quantized: Model) -> None:
         for piece in pieces:
             rows.append(session.forward(tokens[len(session) :][:piece], last_only=False))
         # What came before LongRoPE's switch was rotated otherwise.
-        kept = len(tokens) - (ORIGINAL if quantized.network.is_long(len(tokens)) else 0)
+        kept = len(tokens) - (ORIGINAL if quantized.network.rope.is_long(len(tokens)) else 0)
         assert identical(np.concatenate(rows)[-kept:], whole[-kept:])
 
 

@@ -14,6 +14,7 @@ from .. import _core
 from ..errors import InvalidArgument, UnsupportedError
 from ..io.gguf import GGUFFile, read_gguf
 from . import phi2, phi3, phimoe
+from .rope import Rope
 from .shape import Shape
 
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ class Network(Protocol):
     def shape(self) -> Shape:
         """The sizes of the model."""
 
-    def new_cache(self, kv_type: str) -> _core.KvCache:
-        """Return an empty cache."""
-
-    def is_long(self, length: int) -> bool:
-        """Whether a sequence of this length needs other keys than a shorter one."""
+    @property
+    def rope(self) -> Rope:
+        """The angles of its positions."""
 
     def forward(self, tokens: Sequence[int], cache: _core.KvCache, length: int) -> Floats:
         """Read tokens that follow those in the cache; return float32 [n, hidden]."""
@@ -76,7 +75,7 @@ class Model:
                 f"must be one of {', '.join(KV_TYPES)}", field="kv_type", value=kv_type
             )
         self.kv_type = kv_type
-        self.network.new_cache(kv_type)  # refuses a type whose blocks do not fit a head
+        self.new_cache()  # refuses a type whose blocks do not fit a head
 
     @property
     def n_vocab(self) -> int:
@@ -100,6 +99,11 @@ class Model:
             return None
         bos, eos = (self.tokenizer.token(kind) for kind in ("bos", "eos"))
         return ChatTemplate(source, bos, eos, self.file.path)
+
+    def new_cache(self) -> _core.KvCache:
+        """Return an empty cache for the keys and values of one sequence."""
+        shape = self.network.shape
+        return _core.KvCache(shape.layers, shape.kv_heads, shape.head_dim, self.kv_type)
 
     def session(self) -> Session:
         """Return a session that has read nothing."""
@@ -183,7 +187,7 @@ class Session:
         self.tokens: list[int] = []
         self._model = model
         self._network = model.network
-        self._cache = model.network.new_cache(model.kv_type)
+        self._cache = model.new_cache()
         self._cached_as_long = False
 
     def __len__(self) -> int:
@@ -221,7 +225,7 @@ class Session:
         """
         new = self._checked(tokens)
         length = len(self) + len(new)
-        is_long = self._network.is_long(length)
+        is_long = self._network.rope.is_long(length)
         if is_long != self._cached_as_long:
             self._cache.truncate(0)
             self._cached_as_long = is_long

@@ -56,14 +56,6 @@ class Phi2:
         self.output = tensors.biased("output", shape.vocab, shape.hidden)
         tensors.check_all_taken()
 
-    def new_cache(self, kv_type: str) -> KvCache:
-        """Return an empty cache whose keys and values are of a tensor type."""
-        return KvCache(self.shape.layers, self.shape.kv_heads, self.shape.head_dim, kv_type)
-
-    def is_long(self, length: int) -> bool:
-        """Whether keys of a sequence of this length differ from those of a short one: never."""
-        return False
-
     def forward(self, tokens: Sequence[int], cache: KvCache, length: int) -> Floats:
         """Read tokens that follow those in the cache.
 
