@@ -10,53 +10,6 @@ namespace {
 
 size_t pages_for(size_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
 
-// What threads take turns at: one key-value head's queries for a few tokens.
-class AttentionShares {
- public:
-  AttentionShares(const CacheGeometry& cache, const AttendTask& task, size_t first_position,
-                  std::vector<const uint8_t*> pages)
-      : cache_(cache), task_(task), first_position_(first_position), pages_(std::move(pages)) {}
-
-  void run() const {
-    const size_t spans = (task_.tokens + kTokens - 1) / kTokens;
-    parallel_for(spans * cache_.kv_heads, 0, [&](size_t i) { run_one(i / spans, i % spans * kTokens); });
-  }
-
- private:
-  static constexpr size_t kTokens = 16;
-
-  void run_one(size_t kv_head, size_t first) const {
-    const KernelTable& table = kernels();
-    const size_t group = task_.heads / cache_.kv_heads, column = kv_head * group * cache_.head_dim;
-    const size_t row_bytes = info(cache_.type).row_bytes(cache_.head_dim);
-    AttentionJob job{};
-    job.query_stride = (task_.heads + 2 * cache_.kv_heads) * cache_.head_dim;
-    job.queries = task_.qkv + first * job.query_stride + column;
-    job.out_stride = task_.heads * cache_.head_dim;
-    job.out = task_.out + first * job.out_stride + column;
-    job.tokens = std::min(kTokens, task_.tokens - first);
-    job.first_position = first_position_ + first;
-    job.heads = group;
-    job.head_dim = cache_.head_dim;
-    job.window = task_.window;
-    job.scale = task_.scale;
-    job.keys = {pages_.data(), kv_head * kPagePositions * row_bytes, row_bytes};
-    job.values = {pages_.data(), (cache_.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};
-    job.blocks_per_row = cache_.head_dim / static_cast<size_t>(info(cache_.type).block_width);
-    job.decode = table.decode[static_cast<int>(cache_.type)];
-    constexpr size_t kCacheLine = 16;  // floats
-    std::vector<float> scratch(table.attention_scratch(job) + kCacheLine);
-    const auto misaligned = reinterpret_cast<uintptr_t>(scratch.data()) / sizeof(float) % kCacheLine;
-    job.scratch = scratch.data() + (kCacheLine - misaligned);
-    table.attend(job);
-  }
-
-  const CacheGeometry& cache_;
-  const AttendTask& task_;
-  size_t first_position_;
-  std::vector<const uint8_t*> pages_;
-};
-
 }  // namespace
 
 size_t KvCache::length() const {
@@ -111,7 +64,7 @@ EncodeStatus KvCache::attend(size_t layer_index, const AttendTask& task) {
   if (status.problem != Problem::kNone) return status;
   std::vector<const uint8_t*> pages;
   for (const auto& page : layer.pages) pages.push_back(page.get());
-  AttentionShares(geometry_, task, first, std::move(pages)).run();
+  phigguf::attend({pages.data(), geometry_.kv_heads, geometry_.head_dim, geometry_.type}, task, first);
   return status;
 }
 

@@ -10,21 +10,13 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
+#include "ops/attention.h"
 
 namespace phigguf {
 
 struct CacheGeometry {
   size_t layers, kv_heads, head_dim;
   Type type;
-};
-
-// Rows of queries, keys and values side by side, [tokens][(heads + 2 * kv_heads) * head_dim], already rotated.
-struct AttendTask {
-  const float* qkv;
-  size_t tokens, heads;
-  size_t window;  // positions that a query sees, itself included; 0: all
-  float scale;
-  float* out;  // [tokens][heads * head_dim]
 };
 
 class KvCache {

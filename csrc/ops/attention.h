@@ -1,0 +1,30 @@
+// Attention of new tokens over the cached keys and values of their sequence, work split over all threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "formats/format_list.h"
+
+namespace phigguf {
+
+// One layer of one sequence: pages of kPagePositions positions, each [key or value][kv head][position][head_dim].
+struct CachedLayer {
+  const uint8_t* const* pages;
+  size_t kv_heads, head_dim;
+  Type type;
+};
+
+// Rows of queries, keys and values side by side, [tokens][(heads + 2 * kv_heads) * head_dim], already rotated.
+struct AttendTask {
+  const float* qkv;
+  size_t tokens, heads;
+  size_t window;  // positions that a query sees, itself included; 0: all
+  float scale;
+  float* out;  // [tokens][heads * head_dim]
+};
+
+// Token t is at position first_position + t; the cache holds its key and value already.
+void attend(const CachedLayer& cache, const AttendTask& task, size_t first_position);
+
+}  // namespace phigguf
