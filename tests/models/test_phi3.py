@@ -12,7 +12,7 @@ import phigguf
 from models.phi3_cases import CASES, LENGTHS, tokens_of
 from phigguf import _core
 from phigguf.errors import InvalidArgument, QuantizationError, ShapeError
-from phigguf.models.model import CHUNK
+from phigguf.models.session import CHUNK
 from tiny_phi3 import EVERYTHING, ORIGINAL, QUANTIZABLE, write_tiny
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "phi3_logits.json").read_text())
@@ -85,7 +85,7 @@ def test_long_prompts_are_read_in_chunks_that_do_not_show(tmp_path, monkeypatch)
     whole = model.logits(tokens)
     assert len(tokens) < CHUNK
     for chunk in (1, 7, 64, 99):
-        monkeypatch.setattr("phigguf.models.model.CHUNK", chunk)
+        monkeypatch.setattr("phigguf.models.session.CHUNK", chunk)
         assert identical(model.logits(tokens), whole)
         assert identical(model.session().forward(tokens), whole[-1:])
 
@@ -143,7 +143,7 @@ def test_a_session_goes_on_after_a_failure(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return _core.silu_mul(x)
 
-    monkeypatch.setattr("phigguf.models.model.CHUNK", 8)
+    monkeypatch.setattr("phigguf.models.session.CHUNK", 8)
     session, interrupts = model.session(), 0
     session.forward(tokens[: ORIGINAL - 2])
     monkeypatch.setattr("phigguf.models.phi3.silu_mul", interrupt_now_and_then)

@@ -1,5 +1,6 @@
 """Model architectures: converting them to GGUF, and running them."""
 
-from .model import Model, Session, load
+from .model import Model, load
+from .session import Session
 
 __all__ = ["Model", "Session", "load"]

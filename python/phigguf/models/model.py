@@ -1,50 +1,26 @@
-"""A model with its tokenizer, and sessions that read text into a cache."""
+"""A model with its tokenizer: loading it, logits, text."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
-
-import numpy as np
-import numpy.typing as npt
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from .. import _core
 from ..errors import InvalidArgument, UnsupportedError
 from ..io.gguf import GGUFFile, read_gguf
 from . import phi2, phi3, phimoe
-from .rope import Rope
-from .shape import Shape
+from .network import Floats, Network
+from .session import Session, forward_together
 
 if TYPE_CHECKING:
     from ..chat import ChatTemplate, Message
     from ..generate import Generation, GenerationStream
     from ..tokenizer import Tokenizer
 
-Floats = npt.NDArray[np.float32]
-
 KV_TYPES = ("F32", "F16", "Q8_0")
-CHUNK = 512  # tokens whose activations are in memory at a time
-
-
-class Network(Protocol):
-    """What an architecture's file provides."""
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of the model."""
-
-    @property
-    def rope(self) -> Rope:
-        """The angles of its positions."""
-
-    def forward(self, tokens: Sequence[int], cache: _core.KvCache, length: int) -> Floats:
-        """Read tokens that follow those in the cache; return float32 [n, hidden]."""
-
-    def logits(self, x: Floats) -> Floats:
-        """Turn rows of what `forward` returned into float32 [rows, n_vocab]."""
-
 
 _ARCHITECTURES: dict[str, Callable[[GGUFFile], Network]] = {
     phi2.ARCHITECTURE: phi2.Phi2,
@@ -107,19 +83,26 @@ class Model:
 
     def session(self) -> Session:
         """Return a session that has read nothing."""
-        return Session(self)
+        return Session(self.network, self.new_cache(), self.n_ctx)
 
-    def logits(self, tokens: Iterable[int]) -> Floats:
-        """Return logits for every token of a sequence.
+    @overload
+    def logits(self, tokens: Iterable[int]) -> Floats: ...
+
+    @overload
+    def logits(self, tokens: Iterable[Sequence[int]]) -> list[Floats]: ...
+
+    def logits(self, tokens: Iterable[int] | Iterable[Sequence[int]]) -> Floats | list[Floats]:
+        """Return logits for every token of a sequence, or of each of several.
 
         Parameters
         ----------
         tokens
-            Ids; at least one, at most `n_ctx`.
+            Ids; at least one, at most `n_ctx`. Or several sequences of ids, of any lengths: each
+            gets the same bits as alone, and the weights are read once for all.
 
         Returns
         -------
-        float32 [len(tokens), n_vocab]
+        float32 [len(tokens), n_vocab], or a list of them
             Row i rates what follows token i.
 
         Raises
@@ -127,7 +110,17 @@ class Model:
         InvalidArgument
             There are no tokens or too many, or one is outside the vocabulary.
         """
-        return self.session().forward(list(tokens), last_only=False)
+        given = list(tokens)
+        if not given or isinstance(given[0], Integral):
+            return self.session().forward(cast("list[int]", given), last_only=False)
+        sequences = cast("list[Sequence[int]]", given)
+        return self.forward([self.session() for _ in sequences], sequences, last_only=False)
+
+    def forward(
+        self, sessions: Sequence[Session], tokens: Sequence[Sequence[int]], last_only: bool = True
+    ) -> list[Floats]:
+        """Read tokens into several sessions at once; see `forward_together`."""
+        return forward_together(sessions, tokens, last_only)
 
     @overload
     def generate(
@@ -172,115 +165,6 @@ class Model:
     def __repr__(self) -> str:
         name = self.file.metadata.get("general.name", self.file.path.name)
         return f"<Model {name!r}, {self.n_vocab} tokens, {self.n_ctx} of context>"
-
-
-class Session:
-    """One sequence of tokens: what has been read, and a cache that makes reading on cheap.
-
-    Attributes
-    ----------
-    tokens
-        All tokens read so far.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self.tokens: list[int] = []
-        self._model = model
-        self._network = model.network
-        self._cache = model.new_cache()
-        self._cached_as_long = False
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the cache uses."""
-        return self._cache.nbytes
-
-    def forward(self, tokens: Sequence[int], last_only: bool = True) -> Floats:
-        """Read tokens that follow those before.
-
-        The result depends on the tokens alone, not on how they were divided into calls. Where a
-        model rotates long sequences differently (LongRoPE), the call that makes the sequence long
-        reads it anew from its beginning.
-
-        Parameters
-        ----------
-        tokens
-            At least one id.
-        last_only
-            Compute logits for the last token only.
-
-        Returns
-        -------
-        float32 [1 or len(tokens), n_vocab]
-
-        Raises
-        ------
-        InvalidArgument
-            There are no tokens, too many for `n_ctx`, or one is outside the vocabulary.
-        QuantizationError
-            A key or value does not fit the cache's type.
-        """
-        new = self._checked(tokens)
-        length = len(self) + len(new)
-        is_long = self._network.rope.is_long(length)
-        if is_long != self._cached_as_long:
-            self._cache.truncate(0)
-            self._cached_as_long = is_long
-        try:
-            self._read(self.tokens[len(self._cache) :], length, logits_for=0)
-            logits = self._read(new, length, logits_for=1 if last_only else len(new))
-        except BaseException:
-            # Layers that were reached already have more than the others.
-            self._cache.truncate(min(len(self), len(self._cache)))
-            raise
-        self.tokens += new
-        return logits
-
-    def truncate(self, length: int) -> None:
-        """Forget all but the first `length` tokens.
-
-        Raises
-        ------
-        InvalidArgument
-            The session has fewer.
-        """
-        if not 0 <= length <= len(self):
-            raise InvalidArgument(
-                f"must be from 0 to the {len(self)} tokens read", field="length", value=length
-            )
-        del self.tokens[length:]
-        self._cache.truncate(length)
-
-    def _read(self, tokens: list[int], length: int, logits_for: int) -> Floats:
-        """Read tokens in pieces; return logits for the last few of them."""
-        logits = [np.empty((0, self._model.n_vocab), np.float32)]
-        skipped = len(tokens) - logits_for
-        for start in range(0, len(tokens), CHUNK):
-            x = self._network.forward(tokens[start : start + CHUNK], self._cache, length)
-            logits.append(self._network.logits(x[max(skipped - start, 0) :]))
-        return np.concatenate(logits)
-
-    def _checked(self, tokens: Sequence[int]) -> list[int]:
-        ids = [int(token) for token in tokens]
-        room = self._model.n_ctx - len(self)
-        if not 1 <= len(ids) <= room:
-            raise InvalidArgument(
-                f"needs from 1 to {room} tokens: n_ctx is {self._model.n_ctx}, of which "
-                f"{len(self)} are in use",
-                field="tokens",
-                value=len(ids),
-            )
-        for i, id in enumerate(ids):
-            if not 0 <= id < self._model.n_vocab:
-                raise InvalidArgument(
-                    f"the vocabulary has {self._model.n_vocab} tokens",
-                    field=f"tokens[{i}]",
-                    value=id,
-                )
-        return ids
 
 
 def load(

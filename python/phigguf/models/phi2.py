@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from .._core import KvCache, gelu, rotate
+from .._core import gelu
 from ..io.gguf import GGUFFile
+from .attention import Attention
+from .network import Piece, tokens_of
 from .rope import Rope, frequencies
 from .shape import Shape, read_shape
 from .weights import BiasedWeight, Floats, Hyperparameters, LayerNorm, Tensors
@@ -49,37 +49,20 @@ class Phi2:
         self.shape = shape = read_shape(numbers, tensors, "attention.layer_norm_epsilon")
         numbers.refuse_unless("attention.sliding_window", 0)
         self.rope = _read_rope(numbers, shape)
-        self.scale = shape.head_dim**-0.5
         self.embedding = tensors.matrix("token_embd.weight", shape.vocab, shape.hidden)
         self.layers = [_read_layer(tensors, i, shape) for i in range(shape.layers)]
         self.output_norm = tensors.layer_norm("output_norm", shape.hidden, shape.epsilon)
         self.output = tensors.biased("output", shape.vocab, shape.hidden)
         tensors.check_all_taken()
 
-    def forward(self, tokens: Sequence[int], cache: KvCache, length: int) -> Floats:
-        """Read tokens that follow those in the cache.
-
-        Parameters
-        ----------
-        tokens
-            One or more ids.
-        cache
-            Keys and values of the tokens before; those of `tokens` are appended.
-        length
-            Of the whole sequence, which may go on after `tokens`.
-
-        Returns
-        -------
-        float32 [len(tokens), hidden]
-        """
-        shape = self.shape
-        cosines, sines = self.rope.tables(len(cache), len(tokens), length)
-        x = self.embedding.rows(np.asarray(tokens, np.int32))
+    def forward(self, pieces: Sequence[Piece]) -> Floats:
+        """Read pieces of different sequences; return float32 [tokens of all pieces, hidden]."""
+        attention = Attention(self.shape, self.rope, pieces)
+        x = self.embedding.rows(tokens_of(pieces))
         for i, layer in enumerate(self.layers):
             normed = layer.norm(x)
             qkv = layer.attn_qkv.linear(normed)
-            rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, cosines, sines)
-            x += layer.attn_output.linear(cache.attend(i, qkv, shape.heads, 0, self.scale))
+            x += layer.attn_output.linear(attention(i, qkv))
             x += layer.ffn_down.linear(gelu(layer.ffn_up.linear(normed)))
         return x
 

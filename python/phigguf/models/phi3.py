@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from .._core import KvCache, rms_norm, rotate, silu_mul
+from .._core import rms_norm, silu_mul
 from ..io.gguf import GGUFFile
+from .attention import Attention
+from .network import Piece, tokens_of
 from .rope import read_rope
 from .shape import Shape, read_shape
 from .weights import Floats, Hyperparameters, Tensors, Weight
@@ -50,7 +50,6 @@ class Phi3:
         numbers = Hyperparameters(file, ARCHITECTURE)
         self.shape = shape = read_shape(numbers, tensors, "attention.layer_norm_rms_epsilon")
         self.rope = read_rope(numbers, tensors, shape)
-        self.scale = shape.head_dim**-0.5
         self.embedding = tensors.matrix("token_embd.weight", shape.vocab, shape.hidden)
         self.layers = [_read_layer(tensors, i, shape) for i in range(shape.layers)]
         self.output_norm = tensors.vector("output_norm.weight", shape.hidden)
@@ -59,30 +58,14 @@ class Phi3:
             self.output = tensors.matrix("output.weight", shape.vocab, shape.hidden)
         tensors.check_all_taken()
 
-    def forward(self, tokens: Sequence[int], cache: KvCache, length: int) -> Floats:
-        """Read tokens that follow those in the cache.
-
-        Parameters
-        ----------
-        tokens
-            One or more ids.
-        cache
-            Keys and values of the tokens before; those of `tokens` are appended.
-        length
-            Of the whole sequence, which may go on after `tokens`.
-
-        Returns
-        -------
-        float32 [len(tokens), hidden]
-        """
-        shape, epsilon = self.shape, self.shape.epsilon
-        cosines, sines = self.rope.tables(len(cache), len(tokens), length)
-        x = self.embedding.rows(np.asarray(tokens, np.int32))
+    def forward(self, pieces: Sequence[Piece]) -> Floats:
+        """Read pieces of different sequences; return float32 [tokens of all pieces, hidden]."""
+        epsilon = self.shape.epsilon
+        attention = Attention(self.shape, self.rope, pieces)
+        x = self.embedding.rows(tokens_of(pieces))
         for i, layer in enumerate(self.layers):
             qkv = layer.attn_qkv.linear(rms_norm(x, layer.attn_norm, epsilon))
-            rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, cosines, sines)
-            attended = cache.attend(i, qkv, shape.heads, shape.window, self.scale)
-            x += layer.attn_output.linear(attended)
+            x += layer.attn_output.linear(attention(i, qkv))
             gate_up = layer.ffn_up.linear(rms_norm(x, layer.ffn_norm, epsilon))
             x += layer.ffn_down.linear(silu_mul(gate_up))
         return x

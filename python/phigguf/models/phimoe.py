@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._core import KvCache, rotate, silu_mul, softmax
+from .._core import silu_mul, softmax
 from ..io.gguf import GGUFFile
+from .attention import Attention
+from .network import Piece, tokens_of
 from .rope import read_rope
 from .shape import Shape, read_shape
 from .weights import BiasedWeight, Floats, Hyperparameters, LayerNorm, Tensors, Weight
@@ -78,37 +80,19 @@ class PhiMoe:
         numbers.refuse_unless("expert_used_count", CHOICES)
         experts = numbers.count("expert_count", at_least=CHOICES, at_most=_MOST_EXPERTS)
         self.rope = read_rope(numbers, tensors, shape)
-        self.scale = shape.head_dim**-0.5
         self.embedding = tensors.matrix("token_embd.weight", shape.vocab, shape.hidden)
         self.layers = [_read_layer(tensors, i, shape, experts) for i in range(shape.layers)]
         self.output_norm = tensors.layer_norm("output_norm", shape.hidden, shape.epsilon)
         self.output = tensors.biased("output", shape.vocab, shape.hidden)
         tensors.check_all_taken()
 
-    def forward(self, tokens: Sequence[int], cache: KvCache, length: int) -> Floats:
-        """Read tokens that follow those in the cache.
-
-        Parameters
-        ----------
-        tokens
-            One or more ids.
-        cache
-            Keys and values of the tokens before; those of `tokens` are appended.
-        length
-            Of the whole sequence, which may go on after `tokens`.
-
-        Returns
-        -------
-        float32 [len(tokens), hidden]
-        """
-        shape = self.shape
-        cosines, sines = self.rope.tables(len(cache), len(tokens), length)
-        x = self.embedding.rows(np.asarray(tokens, np.int32))
+    def forward(self, pieces: Sequence[Piece]) -> Floats:
+        """Read pieces of different sequences; return float32 [tokens of all pieces, hidden]."""
+        attention = Attention(self.shape, self.rope, pieces)
+        x = self.embedding.rows(tokens_of(pieces))
         for i, layer in enumerate(self.layers):
             qkv = layer.attn_qkv.linear(layer.attn_norm(x))
-            rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, cosines, sines)
-            attended = cache.attend(i, qkv, shape.heads, shape.window, self.scale)
-            x += layer.attn_output.linear(attended)
+            x += layer.attn_output.linear(attention(i, qkv))
             x += layer.experts(layer.ffn_norm(x))
         return x
 

@@ -26,6 +26,11 @@ class Shape:
     window: int  # positions that a query sees, itself included; 0: all
     epsilon: float
 
+    @property
+    def scale(self) -> float:
+        """What attention multiplies scores with."""
+        return float(self.head_dim**-0.5)
+
 
 def read_shape(numbers: Hyperparameters, tensors: Tensors, epsilon: str) -> Shape:
     """Read a model's sizes.

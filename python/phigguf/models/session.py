@@ -1,0 +1,236 @@
+"""Sequences of tokens with caches, alone or several at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import _core
+from ..errors import InvalidArgument
+from .network import Floats, Network, Piece
+
+CHUNK = 512  # tokens whose activations are in memory at a time
+
+
+class Session:
+    """One sequence of tokens: what has been read, and a cache that makes reading on cheap.
+
+    Attributes
+    ----------
+    tokens
+        All tokens read so far.
+    n_ctx
+        The most tokens that it can hold.
+    """
+
+    def __init__(self, network: Network, cache: _core.KvCache, n_ctx: int) -> None:
+        self.tokens: list[int] = []
+        self.n_ctx = n_ctx
+        self._network = network
+        self._cache = cache
+        self._cached_as_long = False
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the cache uses."""
+        return self._cache.nbytes
+
+    def forward(self, tokens: Sequence[int], last_only: bool = True) -> Floats:
+        """Read tokens that follow those before.
+
+        The result depends on the tokens alone, not on how they were divided into calls. Where a
+        model rotates long sequences differently (LongRoPE), the call that makes the sequence long
+        reads it anew from its beginning.
+
+        Parameters
+        ----------
+        tokens
+            At least one id.
+        last_only
+            Compute logits for the last token only.
+
+        Returns
+        -------
+        float32 [1 or len(tokens), n_vocab]
+
+        Raises
+        ------
+        InvalidArgument
+            There are no tokens, too many for `n_ctx`, or one is outside the vocabulary.
+        QuantizationError
+            A key or value does not fit the cache's type.
+        """
+        return _read([_Reading(self, self._checked(tokens, "tokens"), last_only)])[0]
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens.
+
+        Raises
+        ------
+        InvalidArgument
+            The session has fewer.
+        """
+        if not 0 <= length <= len(self):
+            raise InvalidArgument(
+                f"must be from 0 to the {len(self)} tokens read", field="length", value=length
+            )
+        del self.tokens[length:]
+        self._cache.truncate(length)
+
+    def _checked(self, tokens: Sequence[int], name: str) -> list[int]:
+        ids = [int(token) for token in tokens]
+        room = self.n_ctx - len(self)
+        if not 1 <= len(ids) <= room:
+            raise InvalidArgument(
+                f"needs from 1 to {room} tokens: n_ctx is {self.n_ctx}, of which "
+                f"{len(self)} are in use",
+                field=name,
+                value=len(ids),
+            )
+        vocab = self._network.shape.vocab
+        for i, id in enumerate(ids):
+            if not 0 <= id < vocab:
+                raise InvalidArgument(
+                    f"the vocabulary has {vocab} tokens", field=f"{name}[{i}]", value=id
+                )
+        return ids
+
+
+def forward_together(
+    sessions: Sequence[Session], tokens: Sequence[Sequence[int]], last_only: bool = True
+) -> list[Floats]:
+    """Read tokens into several sessions of one model at once.
+
+    Every session gets, bit for bit, what `Session.forward` would return to it alone; the weights
+    are read once for all of them.
+
+    Parameters
+    ----------
+    sessions
+        Of the same model, each once.
+    tokens
+        For each session, at least one id.
+    last_only
+        Compute logits for the last token of each only.
+
+    Returns
+    -------
+    list of float32 [1 or the session's tokens, n_vocab]
+
+    Raises
+    ------
+    InvalidArgument
+        As `Session.forward` does; or the sessions differ in their model, repeat, or are not as
+        many as `tokens`. Nothing has been read then.
+    QuantizationError
+        A key or value does not fit the cache's type.
+    """
+    if len(sessions) != len(tokens):
+        raise InvalidArgument(
+            f"must be as many as the {len(sessions)} sessions", field="tokens", value=len(tokens)
+        )
+    if len({id(session) for session in sessions}) < len(sessions):
+        raise InvalidArgument("a session occurs twice", field="sessions")
+    if len({id(session._network) for session in sessions}) > 1:
+        raise InvalidArgument("must be of one model", field="sessions")
+    return _read(
+        [
+            _Reading(session, session._checked(ids, f"tokens[{i}]"), last_only)
+            for i, (session, ids) in enumerate(zip(sessions, tokens, strict=True))
+        ]
+    )
+
+
+@dataclass(eq=False)
+class _Reading:
+    """Tokens on their way into a session, after those that its cache has lost."""
+
+    session: Session
+    new: list[int]
+    last_only: bool
+    logits: list[Floats] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Tokens of the whole sequence."""
+        return len(self.session) + len(self.new)
+
+    @property
+    def left(self) -> int:
+        """Tokens that the cache does not have."""
+        return self.length - len(self.session._cache)
+
+    def begin(self) -> None:
+        """Drop what is cached if LongRoPE rotates it differently from now on."""
+        session = self.session
+        is_long = session._network.rope.is_long(self.length)
+        if is_long != session._cached_as_long:
+            session._cache.truncate(0)
+            session._cached_as_long = is_long
+
+    def piece(self, most: int) -> Piece:
+        """Return the next tokens, at most so many."""
+        session, start = self.session, len(self.session._cache)
+        unread = session.tokens[start:] + self.new[max(start - len(session), 0) :]
+        return Piece(unread[:most], session._cache, self.length)
+
+    def rows_wanted(self, piece: Piece) -> int:
+        """Count the last tokens of a piece just read whose logits are wanted."""
+        wanted = 1 if self.last_only else len(self.new)
+        return max(0, min(len(piece.tokens), wanted - self.left))
+
+
+def _read(readings: list[_Reading]) -> list[Floats]:
+    """Read all tokens and return their logits; on failure leave the sessions as they were."""
+    try:
+        for reading in readings:
+            reading.begin()
+        for chunk in _chunks(readings):
+            _read_chunk(*chunk)
+    except BaseException:
+        for reading in readings:
+            # Layers that were reached already have more than the others.
+            cache = reading.session._cache
+            cache.truncate(min(len(reading.session), len(cache)))
+        raise
+    for reading in readings:
+        reading.session.tokens += reading.new
+    return [_joined(reading.logits) for reading in readings]
+
+
+def _chunks(readings: list[_Reading]) -> Iterator[tuple[list[_Reading], list[Piece]]]:
+    """Take what is to be read, sequence after sequence, `CHUNK` tokens at a time."""
+    waiting = deque(readings)
+    while waiting:
+        chunk, pieces, room = [], [], CHUNK
+        while waiting and room:
+            reading = waiting[0]
+            piece = reading.piece(room)
+            if len(piece.tokens) == reading.left:
+                waiting.popleft()
+            room -= len(piece.tokens)
+            chunk.append(reading)
+            pieces.append(piece)
+        yield chunk, pieces
+
+
+def _read_chunk(readings: list[_Reading], pieces: list[Piece]) -> None:
+    """Run the network once over pieces, and share out the logits that are wanted."""
+    network = readings[0].session._network
+    x = network.forward(pieces)
+    counts = [reading.rows_wanted(piece) for reading, piece in zip(readings, pieces, strict=True)]
+    ends = np.cumsum([len(piece.tokens) for piece in pieces])
+    rows = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    logits = network.logits(x[np.concatenate(rows)])
+    for reading, part in zip(readings, np.split(logits, np.cumsum(counts[:-1])), strict=True):
+        reading.logits.append(part)
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
