@@ -55,8 +55,10 @@ def test_chunks_across_sequences_do_not_show(
     prompts = [prompt(length) for length in LENGTHS]
     expected = model.logits(prompts)
     monkeypatch.setattr("phigguf.models.session.CHUNK", chunk)
-    for logits, alone in zip(model.logits(prompts), expected, strict=True):
+    last = model.forward([model.session() for _ in prompts], prompts)
+    for alone, logits, row in zip(expected, model.logits(prompts), last, strict=True):
         assert identical(logits, alone)
+        assert identical(row, alone[-1:])
 
 
 def test_reading_on_in_steps_of_different_lengths(model: Model) -> None:
