@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from phigguf.chat import ChatTemplate
+from phigguf.continuation import Generation
 from phigguf.errors import ChatTemplateError, InvalidArgument, TokenizerError
-from phigguf.generate import Generation, chat, generate
+from phigguf.generate import chat, generate
 from phigguf.stop_strings import StopStrings
 from phigguf.tokenizer import Tokenizer
 

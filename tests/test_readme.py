@@ -14,7 +14,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 def test_the_examples_run(checkpoint, tmp_path, monkeypatch, capsys):
     examples = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    assert len(examples) == 2
+    assert len(examples) == 3
     shutil.copytree(checkpoint, tmp_path / "Phi-3-mini-4k-instruct")
     script = tmp_path / "examples.py"
     script.write_text("\n".join(examples), encoding="utf-8")
@@ -24,6 +24,8 @@ def test_the_examples_run(checkpoint, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert str(names["report"]) in printed
     assert names["logits"].shape == (len(names["model"].tokenizer.encode("one two three")), 2112)
+    assert len(names["answers"]) == 2
+    assert (names["first"].shape, names["second"].shape) == ((3, 2112), (2, 2112))
     assert names["codes"].shape == (256, 576)
     assert np.abs(names["again"] - names["weights"]).max() < 0.5
     assert names["product"].shape == (256, 256)

@@ -1,22 +1,22 @@
-"""From a prompt to text: the loop of model, sampler and decoder."""
+"""From prompts to texts: a model reads, and continuations choose and decode what follows."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast, overload
+from numbers import Integral
+from typing import Any, Literal, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from .chat import ChatTemplate, Message
+from .continuation import Continuation, Generation
 from .errors import InvalidArgument
 from .sampling import Sampler
 from .stop_strings import StopStrings
 from .tokenizer import Tokenizer
 
-FinishReason = Literal["end", "stop", "length", "context"]
+Prompt: TypeAlias = str | Sequence[int]
 
 
 class Session(Protocol):
@@ -44,45 +44,10 @@ class LanguageModel(Protocol):
     def session(self) -> Session:
         """Return a session that has read nothing."""
 
-
-@dataclass(frozen=True)
-class Generation:
-    """A finished text.
-
-    Attributes
-    ----------
-    text
-        Without the prompt, the tokens that end it, and the stop string.
-    token_ids
-        All tokens that were sampled, those that ended the text included.
-    finish_reason
-        ``"end"`` (the model ended it), ``"stop"`` (a stop string), ``"length"`` (`max_tokens`) or
-        ``"context"`` (the session is full).
-    prompt_tokens
-        Number of tokens of the prompt.
-    prompt_seconds, decode_seconds
-        Time to read the prompt, and for everything after it.
-    """
-
-    text: str
-    token_ids: list[int]
-    finish_reason: FinishReason
-    prompt_tokens: int
-    prompt_seconds: float
-    decode_seconds: float
-
-    @property
-    def prompt_tps(self) -> float:
-        """Tokens of the prompt read per second."""
-        return self.prompt_tokens / max(self.prompt_seconds, 1e-9)
-
-    @property
-    def decode_tps(self) -> float:
-        """Tokens generated per second; the first one comes with the prompt."""
-        return max(len(self.token_ids) - 1, 0) / max(self.decode_seconds, 1e-9)
-
-    def __str__(self) -> str:
-        return self.text
+    def forward(
+        self, sessions: Sequence[Any], tokens: Sequence[Sequence[int]]
+    ) -> Sequence[npt.NDArray[np.float32]]:
+        """Read tokens into several sessions; return what `Session.forward` does of each."""
 
 
 class GenerationStream(Iterator[str]):
@@ -109,7 +74,7 @@ class GenerationStream(Iterator[str]):
 @overload
 def generate(
     model: LanguageModel,
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     *,
     max_tokens: int | None = ...,
     stop: str | Iterable[str] = ...,
@@ -121,7 +86,7 @@ def generate(
 @overload
 def generate(
     model: LanguageModel,
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     *,
     max_tokens: int | None = ...,
     stop: str | Iterable[str] = ...,
@@ -130,33 +95,49 @@ def generate(
 ) -> GenerationStream: ...
 
 
+@overload
 def generate(
     model: LanguageModel,
-    prompt: str | Sequence[int],
+    prompt: list[str] | list[list[int]],
+    *,
+    max_tokens: int | None = ...,
+    stop: str | Iterable[str] = ...,
+    **sampling: Any,
+) -> list[Generation]: ...
+
+
+def generate(
+    model: LanguageModel,
+    prompt: Prompt | list[str] | list[list[int]],
     *,
     max_tokens: int | None = 128,
     stop: str | Iterable[str] = (),
     stream: bool = False,
     **sampling: Any,
-) -> Generation | GenerationStream:
-    """Continue a prompt.
+) -> Generation | GenerationStream | list[Generation]:
+    """Continue a prompt, or several at once.
 
     Parameters
     ----------
     model
         The model.
     prompt
-        Text, in which special tokens are recognized, or token ids.
+        Text, in which special tokens are recognized, or token ids. Or a list of such: each is
+        continued as it is alone, and the weights are read once for a token of each.
     max_tokens
         The most tokens to generate; None: until the session is full.
     stop
         Texts before which to stop, one or several.
     stream
         Return an iterator over pieces of the text as they become certain. A piece that may be the
-        beginning of a stop string is held back until it is known not to be.
+        beginning of a stop string is held back until it is known not to be. One prompt only.
     **sampling
         Parameters of `Sampler`: `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty`,
-        `seed`.
+        `seed`. With several prompts `seed` may be a list, one for each.
+
+    Returns
+    -------
+    Generation, GenerationStream or list of Generation
 
     Raises
     ------
@@ -165,22 +146,33 @@ def generate(
     TokenizerError
         If a token id lies outside the vocabulary.
     """
-    tokens = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-    if not tokens:
-        raise InvalidArgument("has no tokens", field="prompt")
-    if len(tokens) > model.n_ctx:
-        raise InvalidArgument(
-            f"is longer than the context of {model.n_ctx} tokens", field="prompt", value=len(tokens)
-        )
     if max_tokens is not None and max_tokens < 0:
         raise InvalidArgument("must be 0 or more", field="max_tokens", value=max_tokens)
-    model.tokenizer.decode(tokens)  # refuses ids outside the vocabulary
-    stops = StopStrings([stop] if isinstance(stop, str) else stop)
-    pieces = _run(model, tokens, max_tokens, stops, Sampler(**sampling))
+    stops = [stop] if isinstance(stop, str) else list(stop)
+
+    def begin(prompt: Prompt, field: str, **sampling: Any) -> Continuation:
+        tokens = _checked_prompt(model, prompt, field)
+        searcher, sampler = StopStrings(stops), Sampler(**sampling)
+        return Continuation(model.tokenizer, tokens, model.n_ctx, max_tokens, searcher, sampler)
+
+    if not _is_batch(prompt):
+        pieces = _stream(begin(cast(Prompt, prompt), "prompt", **sampling), model.session())
+        if stream:
+            return GenerationStream(pieces)
+        *_, result = pieces
+        return cast(Generation, result)
     if stream:
-        return GenerationStream(pieces)
-    *_, result = pieces
-    return cast(Generation, result)
+        raise InvalidArgument("only one text can be streamed", field="stream", value=stream)
+    seeds = _checked_seeds(sampling.pop("seed", None), len(prompt))
+    texts = [
+        begin(cast(Prompt, one), f"prompt[{i}]", seed=seeds[i], **sampling)
+        for i, one in enumerate(prompt)
+    ]
+    return _together(model, texts)
+
+
+def _is_batch(prompt: Prompt | list[str] | list[list[int]]) -> bool:
+    return not isinstance(prompt, str) and len(prompt) > 0 and not isinstance(prompt[0], Integral)
 
 
 @overload
@@ -232,49 +224,45 @@ def chat(
     return cast("Generation | GenerationStream", answer)
 
 
-def _run(
-    model: LanguageModel,
-    prompt: list[int],
-    max_tokens: int | None,
-    stops: StopStrings,
-    sampler: Sampler,
-) -> Iterator[str | Generation]:
+def _stream(text: Continuation, session: Session) -> Iterator[str | Generation]:
     """Yield the pieces of the text, and last the whole."""
-    started = time.perf_counter()
-    tokens, shown = list(prompt), []
-    decoder = model.tokenizer.decoder(skip_special=True, after=prompt)
-    limit = model.n_ctx - len(prompt) + 1  # the last token need not be read
-    reason: FinishReason = "context"
-    if max_tokens is not None and max_tokens <= limit:
-        limit, reason = max_tokens, "length"
-    session = model.session()
-    unread, read_at = prompt, started
-    for _ in range(limit):
-        logits = session.forward(unread)[-1]
-        if unread is prompt:
-            read_at = time.perf_counter()
-        token = sampler.sample(logits, tokens)
-        tokens.append(token)
-        unread = [token]
-        if token in model.tokenizer.eos_ids:
-            reason = "end"
-            break
-        piece = stops.feed(decoder.feed(token))
+    while text.unread:
+        piece = text.take(session.forward(text.unread)[-1])
         if piece:
-            shown.append(piece)
             yield piece
-        if stops.found:
-            reason = "stop"
-            break
-    piece = stops.finish(decoder.finish())
-    if piece:
-        shown.append(piece)
-        yield piece
-    yield Generation(
-        text="".join(shown),
-        token_ids=tokens[len(prompt) :],
-        finish_reason="stop" if stops.found else reason,
-        prompt_tokens=len(prompt),
-        prompt_seconds=read_at - started,
-        decode_seconds=time.perf_counter() - read_at,
-    )
+    yield text.result()
+
+
+def _together(model: LanguageModel, texts: list[Continuation]) -> list[Generation]:
+    """Generate several texts, reading a token of each at a time; finished ones leave."""
+    going = [(text, model.session()) for text in texts if text.unread]
+    while going:
+        sessions = [session for _, session in going]
+        logits = model.forward(sessions, [text.unread for text, _ in going])
+        for (text, _), rows in zip(going, logits, strict=True):
+            text.take(rows[-1])
+        going = [(text, session) for text, session in going if text.unread]
+    return [text.result() for text in texts]
+
+
+def _checked_prompt(model: LanguageModel, prompt: Prompt, field: str) -> list[int]:
+    tokens = model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    if not tokens:
+        raise InvalidArgument("has no tokens", field=field)
+    if len(tokens) > model.n_ctx:
+        raise InvalidArgument(
+            f"is longer than the context of {model.n_ctx} tokens", field=field, value=len(tokens)
+        )
+    model.tokenizer.decode(tokens)  # refuses ids outside the vocabulary
+    return tokens
+
+
+def _checked_seeds(seed: Any, count: int) -> list[Any]:
+    """Return a seed for each of several prompts."""
+    if not isinstance(seed, Sequence):
+        return [seed] * count
+    if len(seed) != count:
+        raise InvalidArgument(
+            f"needs one for each of the {count} prompts", field="seed", value=seed
+        )
+    return list(seed)

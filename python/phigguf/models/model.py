@@ -17,7 +17,8 @@ from .session import Session, forward_together
 
 if TYPE_CHECKING:
     from ..chat import ChatTemplate, Message
-    from ..generate import Generation, GenerationStream
+    from ..continuation import Generation
+    from ..generate import GenerationStream
     from ..tokenizer import Tokenizer
 
 KV_TYPES = ("F32", "F16", "Q8_0")
@@ -132,15 +133,14 @@ class Model:
         self, prompt: str | Sequence[int], *, stream: Literal[True], **options: Any
     ) -> GenerationStream: ...
 
-    def generate(
-        self, prompt: str | Sequence[int], *, stream: bool = False, **options: Any
-    ) -> Generation | GenerationStream:
-        """Continue a prompt; the options are those of `phigguf.generate.generate`."""
+    @overload
+    def generate(self, prompt: list[str] | list[list[int]], **options: Any) -> list[Generation]: ...
+
+    def generate(self, prompt: Any, **options: Any) -> Any:
+        """Continue a prompt, or several; the options are those of `phigguf.generate.generate`."""
         from ..generate import generate
 
-        if stream:
-            return generate(self, prompt, stream=True, **options)
-        return generate(self, prompt, stream=False, **options)
+        return generate(self, prompt, **options)
 
     @overload
     def chat(
