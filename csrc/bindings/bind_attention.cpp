@@ -35,12 +35,13 @@ size_t checked_size(py::ssize_t value, const char* name) {
 }
 
 std::unique_ptr<SafeCache> make_cache(py::ssize_t layers, py::ssize_t kv_heads, py::ssize_t head_dim,
-                                      const std::string& type) {
+                                      const std::string& type, size_t window) {
   CacheGeometry geometry{};
   geometry.layers = checked_size(layers, "layers");
   geometry.kv_heads = checked_size(kv_heads, "kv_heads");
   geometry.head_dim = checked_size(head_dim, "head_dim");
   geometry.type = type_from_name(type);
+  geometry.window = window;
   checked_row_bytes(geometry.type, geometry.head_dim);
   return std::make_unique<SafeCache>(geometry);
 }
@@ -54,14 +55,12 @@ std::unique_ptr<SafeCache> make_cache(py::ssize_t layers, py::ssize_t kv_heads, 
               py::str(info(type).name));
 }
 
-py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, size_t heads, size_t window,
-                          float scale) {
+py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, size_t heads, float scale) {
   const CacheGeometry& geometry = cache.geometry();
   AttendTask task{};
   task.qkv = input<float>(qkv, 2, "qkv");
   task.tokens = extent(qkv, 0);
   task.heads = heads;
-  task.window = window;
   task.scale = scale;
   if (layer >= geometry.layers) {
     raise_error("InvalidArgument", "there are " + std::to_string(geometry.layers) + " layers", "layer",
@@ -83,22 +82,27 @@ py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, si
 }  // namespace
 
 void bind_attention(py::module_& module) {
-  py::class_<SafeCache>(module, "KvCache", py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type)),
-                        "Keys and values of one sequence, layer by layer.")
-      .def(py::init(&make_cache), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"), py::arg("type"))
+  py::class_<SafeCache>(
+      module, "KvCache", py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type)),
+      "Keys and values of one sequence, layer by layer. A query sees the last `window` positions, itself\n"
+      "included, or all if that is 0; memory that no later query sees is let go.")
+      .def(py::init(&make_cache), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"), py::arg("type"),
+           py::arg("window") = 0)
       .def("__len__", [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.length(); }); })
       .def_property_readonly(
           "nbytes", [](SafeCache& self) { return self.use([](KvCache& cache) { return cache.bytes(); }); },
           "Bytes of memory in use.")
       .def(
           "truncate", [](SafeCache& self, size_t length) { self.use([=](KvCache& cache) { cache.truncate(length); }); },
-          py::arg("length"), "Forget positions from length on.")
+          py::arg("length"),
+          "Forget positions from length on. All are forgotten where the window before length is gone; what the last\n"
+          "call of attend appended can be taken back.")
       .def(
           "attend",
-          [](SafeCache& self, size_t layer, const py::array& qkv, size_t heads, size_t window, float scale) {
-            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, window, scale); });
+          [](SafeCache& self, size_t layer, const py::array& qkv, size_t heads, float scale) {
+            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, scale); });
           },
-          py::arg("layer"), py::arg("qkv"), py::arg("heads"), py::arg("window"), py::arg("scale"),
+          py::arg("layer"), py::arg("qkv"), py::arg("heads"), py::arg("scale"),
           "Append the keys and values in rotated float32 qkv[m, (heads + 2 * kv_heads) * head_dim] to a layer and\n"
           "return softmax(scale * q k^T) v for its queries, float32[m, heads * head_dim]. A query sees its own and\n"
           "earlier positions, the last `window` of them if that is not 0.");

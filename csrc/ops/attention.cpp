@@ -26,7 +26,7 @@ void attend_share(const CachedLayer& cache, const AttendTask& task, size_t first
   job.first_position = first_position + first;
   job.heads = group;
   job.head_dim = cache.head_dim;
-  job.window = task.window;
+  job.window = cache.window;
   job.scale = task.scale;
   job.keys = {cache.pages, kv_head * kPagePositions * row_bytes, row_bytes};
   job.values = {cache.pages, (cache.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};

@@ -13,13 +13,13 @@ struct CachedLayer {
   const uint8_t* const* pages;
   size_t kv_heads, head_dim;
   Type type;
+  size_t window;  // positions that a query sees, itself included; 0: all
 };
 
 // Rows of queries, keys and values side by side, [tokens][(heads + 2 * kv_heads) * head_dim], already rotated.
 struct AttendTask {
   const float* qkv;
   size_t tokens, heads;
-  size_t window;  // positions that a query sees, itself included; 0: all
   float scale;
   float* out;  // [tokens][heads * head_dim]
 };

@@ -20,14 +20,30 @@ size_t KvCache::length() const {
 
 size_t KvCache::bytes() const {
   size_t pages = 0;
-  for (const Layer& layer : layers_) pages += layer.pages.size();
+  for (const Layer& layer : layers_) pages += layer.pages.size() - layer.first_page;
   return pages * 2 * half_page_bytes();
 }
 
 void KvCache::truncate(size_t n) {
+  for (const Layer& layer : layers_) {
+    if (n < layer.length && first_page_seen(n) < layer.first_page) n = 0;
+  }
   for (Layer& layer : layers_) {
+    if (n == 0) layer.first_page = 0;
     layer.length = std::min(layer.length, n);
     layer.pages.resize(pages_for(layer.length));
+  }
+}
+
+size_t KvCache::first_page_seen(size_t position) const {
+  const size_t window = geometry_.window;
+  return window == 0 || position < window ? 0 : (position + 1 - window) / kPagePositions;
+}
+
+void KvCache::release_unseen(Layer& layer) const {
+  const size_t seen = first_page_seen(layer.length);
+  for (; layer.first_page < std::min(seen, layer.pages.size()); ++layer.first_page) {
+    layer.pages[layer.first_page].reset();
   }
 }
 
@@ -39,6 +55,7 @@ uint8_t* KvCache::row(const Layer& layer, size_t half, size_t head, size_t posit
 EncodeStatus KvCache::append(Layer& layer, const AttendTask& task) const {
   const EncodeRows encode = kernels().encode[static_cast<int>(geometry_.type)];
   const size_t head_dim = geometry_.head_dim;
+  release_unseen(layer);
   while (layer.pages.size() < pages_for(layer.length + task.tokens)) {
     layer.pages.push_back(std::make_unique<uint8_t[]>(2 * half_page_bytes()));
   }
@@ -64,7 +81,8 @@ EncodeStatus KvCache::attend(size_t layer_index, const AttendTask& task) {
   if (status.problem != Problem::kNone) return status;
   std::vector<const uint8_t*> pages;
   for (const auto& page : layer.pages) pages.push_back(page.get());
-  phigguf::attend({pages.data(), geometry_.kv_heads, geometry_.head_dim, geometry_.type}, task, first);
+  phigguf::attend({pages.data(), geometry_.kv_heads, geometry_.head_dim, geometry_.type, geometry_.window}, task,
+                  first);
   return status;
 }
 

@@ -1,7 +1,8 @@
 // The keys and values of one sequence, in any tensor type that divides a head; and attention over them.
 //
 // Memory comes in pages of kPagePositions positions, one list per layer, as they are first written. A page holds
-// [key or value][kv head][position][head_dim].
+// [key or value][kv head][position][head_dim]. With a sliding window, pages that the next position does not see are
+// let go as tokens are appended; what the last call appended can thus always be taken back.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,7 @@ namespace phigguf {
 struct CacheGeometry {
   size_t layers, kv_heads, head_dim;
   Type type;
+  size_t window;  // positions that a query sees, itself included; 0: all
 };
 
 class KvCache {
@@ -31,7 +33,7 @@ class KvCache {
   size_t length(size_t layer) const { return layers_[layer].length; }
   size_t bytes() const;
 
-  // Forgets positions from n on.
+  // Forgets positions from n on; all of them where the window before n is gone.
   void truncate(size_t n);
 
   // Appends the keys and values to a layer, then computes every query's output. Where a value does not fit the
@@ -41,11 +43,14 @@ class KvCache {
  private:
   struct Layer {
     size_t length = 0;
+    size_t first_page = 0;  // those before are gone
     std::vector<std::unique_ptr<uint8_t[]>> pages;
   };
 
   size_t row_bytes() const { return info(geometry_.type).row_bytes(geometry_.head_dim); }
   size_t half_page_bytes() const { return geometry_.kv_heads * kPagePositions * row_bytes(); }
+  size_t first_page_seen(size_t position) const;
+  void release_unseen(Layer& layer) const;
   uint8_t* row(const Layer& layer, size_t half, size_t head, size_t position) const;
   EncodeStatus append(Layer& layer, const AttendTask& task) const;
 

@@ -24,15 +24,15 @@ class Case:
         self.qkv = gaussian(tokens, (heads + 2 * kv_heads) * head_dim, seed)
         self.qkv[:, : heads * head_dim] *= np.float32(3)  # some attention is sharp
 
-    def cache(self, kv_type="F32", layers=1):
-        return _core.KvCache(layers, self.kv_heads, self.head_dim, kv_type)
+    def cache(self, kv_type="F32", layers=1, window=0):
+        return _core.KvCache(layers, self.kv_heads, self.head_dim, kv_type, window)
 
     def run(self, pieces=None, kv_type="F32", window=0, scale=0.125):
         """Read all tokens in pieces of the given sizes."""
-        cache, outputs, begin = self.cache(kv_type), [], 0
+        cache, outputs, begin = self.cache(kv_type, window=window), [], 0
         for piece in pieces or [self.tokens]:
             rows = self.qkv[begin : begin + piece]
-            outputs.append(cache.attend(0, rows, self.heads, window, scale))
+            outputs.append(cache.attend(0, rows, self.heads, scale))
             begin += piece
         assert begin == self.tokens == len(cache)
         return np.concatenate(outputs)
@@ -129,11 +129,11 @@ def test_very_large_scores_do_not_overflow(isa):
 def test_truncating_is_as_if_the_rest_had_never_come(isa):
     case = Case(PAGE + 50)
     whole, cache = case.run(), case.cache()
-    cache.attend(0, case.qkv, 4, 0, 0.125)
+    cache.attend(0, case.qkv, 4, 0.125)
     for length in (PAGE + 49, PAGE + 1, PAGE, PAGE - 1, 70, 0):
         cache.truncate(length)
         assert len(cache) == length
-        outputs = cache.attend(0, case.qkv[length:], 4, 0, 0.125)
+        outputs = cache.attend(0, case.qkv[length:], 4, 0.125)
         assert identical(outputs, whole[length:])
     cache.truncate(10**6)
     assert len(cache) == case.tokens
@@ -144,19 +144,68 @@ def test_memory_is_taken_as_positions_come():
     cache = case.cache("F16", layers=3)
     page = 2 * 2 * PAGE * 64 * 2
     assert cache.nbytes == 0
-    cache.attend(1, case.qkv[:PAGE], 4, 0, 0.125)
+    cache.attend(1, case.qkv[:PAGE], 4, 0.125)
     assert cache.nbytes == page
-    cache.attend(1, case.qkv[PAGE:], 4, 0, 0.125)
+    cache.attend(1, case.qkv[PAGE:], 4, 0.125)
     assert cache.nbytes == 2 * page
     cache.truncate(PAGE)
     assert cache.nbytes == page
 
 
+WINDOWS = [1, 100, PAGE - 1, PAGE, PAGE + 1, 600]
+PIECES = [700, 1, 67, 1, 255, 256, 20]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_memory_is_no_more_than_the_window_and_what_was_last_read(window):
+    case, page, begin = Case(sum(PIECES)), 2 * 2 * PAGE * 64 * 4, 0
+    whole, cache = case.run(window=window), case.cache(window=window)
+    for piece in PIECES:
+        end = begin + piece
+        outputs = cache.attend(0, case.qkv[begin:end], 4, 0.125)
+        assert identical(outputs, whole[begin:end])
+        first_seen = max(0, begin + 1 - window)
+        assert cache.nbytes == page * (-(-end // PAGE) - first_seen // PAGE)
+        begin = end
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_truncating_past_the_window_forgets_all(window):
+    case = Case(sum(PIECES))
+    whole = case.run(window=window)
+    for length in (0, 1, 500, 1000, 1200, 1279, 1280, 1281, 1290, 1299, 1300):
+        cache, begin = case.cache(window=window), 0
+        for piece in PIECES:
+            cache.attend(0, case.qkv[begin : begin + piece], 4, 0.125)
+            begin += piece
+        cache.truncate(length)
+        first_held = max(0, case.tokens - PIECES[-1] + 1 - window) // PAGE
+        gone = length < case.tokens and max(0, length + 1 - window) // PAGE < first_held
+        assert len(cache) == (0 if gone else length)
+        assert not (gone and length >= case.tokens - PIECES[-1])
+        kept = len(cache)
+        assert cache.nbytes == 0 or kept > 0
+        if kept < case.tokens:
+            outputs = cache.attend(0, case.qkv[kept:], 4, 0.125)
+            assert identical(outputs, whole[kept:])
+
+
+def test_one_layer_that_lost_its_window_empties_the_others():
+    case, cache = Case(900), Case(900).cache(layers=2, window=10)
+    for layer in range(2):
+        cache.attend(layer, case.qkv[:500], 4, 0.125)
+    cache.attend(1, case.qkv[500:899], 4, 0.125)
+    cache.attend(1, case.qkv[899:], 4, 0.125)
+    assert len(cache) == 500
+    cache.truncate(500)
+    assert len(cache) == cache.nbytes == 0
+
+
 def test_layers_are_apart_and_the_shortest_counts():
     case, cache = Case(30), Case(30).cache(layers=2)
-    first = cache.attend(0, case.qkv, 4, 0, 0.125)
+    first = cache.attend(0, case.qkv, 4, 0.125)
     assert len(cache) == 0
-    assert identical(cache.attend(1, case.qkv, 4, 0, 0.125), first)
+    assert identical(cache.attend(1, case.qkv, 4, 0.125), first)
     assert len(cache) == 30
 
 
@@ -164,10 +213,10 @@ def test_layers_are_apart_and_the_shortest_counts():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_key_that_is_not_finite_is_refused(kv_type, value):
     case, cache = Case(9), Case(9).cache(kv_type)
-    cache.attend(0, case.qkv[:3], 4, 0, 0.125)
+    cache.attend(0, case.qkv[:3], 4, 0.125)
     case.qkv[5, 4 * 64] = value
     with pytest.raises(QuantizationError, match=f"layer 0, position 5: .* not .*finite.*{kv_type}"):
-        cache.attend(0, case.qkv[3:], 4, 0, 0.125)
+        cache.attend(0, case.qkv[3:], 4, 0.125)
     assert len(cache) == 3
 
 
@@ -175,7 +224,7 @@ def test_a_value_past_float16_is_refused_rather_than_made_infinite():
     case, cache = Case(4), Case(4).cache("F16")
     case.qkv[2, -1] = 70000
     with pytest.raises(QuantizationError, match=r"layer 0, position 2: .* too large .*F16"):
-        cache.attend(0, case.qkv, 4, 0, 0.125)
+        cache.attend(0, case.qkv, 4, 0.125)
     assert np.isfinite(case.run(kv_type="F32")).all()
 
 
@@ -197,11 +246,11 @@ def test_arguments_are_checked():
     case = Case(3)
     cache = case.cache()
     with pytest.raises(InvalidArgument, match="layer: there are 1 layers"):
-        cache.attend(1, case.qkv, 4, 0, 0.125)
+        cache.attend(1, case.qkv, 4, 0.125)
     with pytest.raises(ShapeError, match="heads: must be a multiple of 2"):
-        cache.attend(0, case.qkv, 3, 0, 0.125)
+        cache.attend(0, case.qkv, 3, 0.125)
     with pytest.raises(ShapeError, match="qkv: axis 1 must have length 640"):
-        cache.attend(0, case.qkv, 6, 0, 0.125)
+        cache.attend(0, case.qkv, 6, 0.125)
     assert len(cache) == 0
 
 
@@ -212,7 +261,7 @@ def test_two_threads_cannot_use_a_cache_at_once():
 
     def read():
         try:
-            cache.attend(0, case.qkv, 8, 0, 0.125)
+            cache.attend(0, case.qkv, 8, 0.125)
         except InvalidArgument as error:
             refusals.append(str(error))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,26 @@ def test_truncating_a_session(quantized):
         assert session.tokens == tokens[:length]
         again = tokens[: length + 2]
         assert identical(session.forward(again[length:]), quantized.logits(again)[-1:])
+
+
+def test_a_windows_memory_is_bounded(tmp_path):
+    """However long the sequence; and what has been let go is read anew when it is needed."""
+    tiny = replace(EVERYTHING, window=300, context=4096, original=1200)
+    model = phigguf.load(write_tiny(tmp_path / "tiny.gguf", tiny))
+    tokens, session = tokens_of(1500), model.session()
+    page = 2 * tiny.layers * tiny.kv_heads * 256 * tiny.head_dim * 2
+    for length in (800, 801, 1199, 1200, 1201, 1499, 1500):
+        last, piece = len(session), tokens[len(session) : length]
+        logits = session.forward(piece)
+        assert identical(logits, model.logits(tokens[:length])[-1:])
+        whole = length if last <= 1200 < length else len(piece)  # read anew as a long one
+        last_chunk = (whole - 1) % CHUNK + 1
+        assert session.nbytes <= page * ((300 + last_chunk) // 256 + 2)
+    for length in (1499, 1300, 1201, 1195, 700, 20):
+        session.truncate(length)
+        assert session.tokens == tokens[:length]
+        again = session.forward(tokens[length : length + 2])
+        assert identical(again, model.logits(tokens[: length + 2])[-1:])
 
 
 def test_a_session_goes_on_after_a_failure(tmp_path, monkeypatch):

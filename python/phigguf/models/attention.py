@@ -47,9 +47,7 @@ class Attention:
         shape = self._shape
         rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, self._cosines, self._sines)
         attended = [
-            piece.cache.attend(
-                layer, qkv[end - len(piece.tokens) : end], shape.heads, shape.window, shape.scale
-            )
+            piece.cache.attend(layer, qkv[end - len(piece.tokens) : end], shape.heads, shape.scale)
             for piece, end in zip(self._pieces, self._ends, strict=True)
         ]
         return attended[0] if len(attended) == 1 else np.concatenate(attended)

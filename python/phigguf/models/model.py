@@ -80,7 +80,9 @@ class Model:
     def new_cache(self) -> _core.KvCache:
         """Return an empty cache for the keys and values of one sequence."""
         shape = self.network.shape
-        return _core.KvCache(shape.layers, shape.kv_heads, shape.head_dim, self.kv_type)
+        return _core.KvCache(
+            shape.layers, shape.kv_heads, shape.head_dim, self.kv_type, shape.window
+        )
 
     def session(self) -> Session:
         """Return a session that has read nothing."""

@@ -71,6 +71,10 @@ class Session:
     def truncate(self, length: int) -> None:
         """Forget all but the first `length` tokens.
 
+        Taking back the last few tokens costs nothing. Further back, a model with a sliding
+        window may have let go of keys that it needs again: the next `forward` then reads the
+        sequence anew.
+
         Raises
         ------
         InvalidArgument
