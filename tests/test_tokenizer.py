@@ -13,9 +13,9 @@ import sentencepiece
 import tokenizers
 
 from phigguf.errors import Error, TokenizerError, UnsupportedError
+from phigguf.io.added_token_rules import LSTRIP, RSTRIP, SPACE_PREFIX, added_token_metadata
 from phigguf.io.pieces import PieceType
 from phigguf.io.vocabulary import read_vocabulary
-from phigguf.io.whitespace_rules import LSTRIP, RSTRIP, SPACE_PREFIX, whitespace_metadata
 from phigguf.tokenizer import Tokenizer
 from phigguf.tokenizer_metadata import MAX_TOKEN_LENGTH, read_tokenizer_metadata
 from phigguf.tokenizer_models import merges_from_scores
@@ -52,7 +52,7 @@ def metadata_of(name: str) -> Metadata:
     directory = GOLDEN / name
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     vocabulary = read_vocabulary(directory, config)
-    entries = {**vocabulary.metadata(), **whitespace_metadata(vocabulary)}
+    entries = {**vocabulary.metadata(), **added_token_metadata(vocabulary)}
     return {key: entry.value for key, entry in entries.items()}
 
 

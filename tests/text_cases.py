@@ -27,6 +27,13 @@ CODE_POINTS = (
     (0x100000, 0x110000),
 )
 
+# Every plane, assigned or not; the first is in two, since surrogates are no characters.
+PLANES = (
+    (0x0000, 0xD800),
+    (0xE000, 0x10000),
+    *((plane, plane + 0x10000) for plane in range(0x10000, 0x110000, 0x10000)),
+)
+
 EDGES = (
     "",
     " ",
@@ -79,10 +86,11 @@ def texts(count: int, pieces: Sequence[str], added: Sequence[str], seed: int) ->
         lambda: rng.choice(pieces),
         lambda: rng.choice(pieces),
         lambda: rng.choice(added),
-        lambda: " " * rng.randint(1, 20),
+        lambda: " " * rng.randint(1, rng.choice((20, 200))),
         lambda: rng.choice("\n\t \r") * rng.randint(1, 3),
         lambda: rng.choice("=-_.#a0") * rng.randint(1, 12),
         lambda: _letters(rng, rng.choice(CODE_POINTS)),
+        lambda: _letters(rng, rng.choice(PLANES)),
         lambda: rng.choice(added)[: rng.randint(1, 4)],
     )
     for _ in range(count):

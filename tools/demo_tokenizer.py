@@ -102,7 +102,7 @@ def _merges(
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]
             if left in vocabulary and right in vocabulary:
-                order = (-pieces.get_score(token), vocabulary[left], vocabulary[right])
+                order = (-pieces.get_score(token), token, vocabulary[left], vocabulary[right])
                 merges.append((order, (left, right)))
     return [pair for _, pair in sorted(merges)]
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from .errors import CheckpointError, UnsupportedError
 from .gguf_metadata import identity, quantized
+from .io.added_token_rules import added_token_metadata
 from .io.checkpoint import Checkpoint, open_checkpoint
 from .io.gguf_format import string
 from .io.imatrix import Imatrix
 from .io.safetensors import SafeTensor
-from .io.whitespace_rules import whitespace_metadata
 from .models.conversion import Conversion, TensorSource
 from .models.conversions import conversion_of
 from .pipeline import Bytes, Job, SourceMatrix, SourceTensor, open_imatrix, run
@@ -105,7 +105,7 @@ def convert(
         **identity(checkpoint, sum(math.prod(tensor.shape) for tensor in tensors)),
         **conversion.metadata,
         **checkpoint.vocabulary.metadata(),
-        **whitespace_metadata(checkpoint.vocabulary),
+        **added_token_metadata(checkpoint.vocabulary),
     }
     values = {key: entry.value for key, entry in metadata.items()}
     planned = plan(

@@ -205,7 +205,7 @@ def _with_added_tokens(
                 vocabulary.tokens[id],
                 lstrip=id in vocabulary.lstrip_ids,
                 rstrip=id in vocabulary.rstrip_ids,
-                normalized=False,
+                normalized=id in vocabulary.normalized_ids,
                 special=id in vocabulary.special_ids,
             )
             for id in sorted(ids)

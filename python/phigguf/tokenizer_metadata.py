@@ -11,8 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import TokenizerError, UnsupportedError
+from .io.added_token_rules import (
+    ADDED_TYPES,
+    LSTRIP,
+    NORMALIZED,
+    RSTRIP,
+    SPACE_PREFIX,
+    presumed_normalized_ids,
+    presumed_rstrip_ids,
+)
 from .io.pieces import BYTE_PIECE, PieceType, SpacePrefix
-from .io.whitespace_rules import ADDED_TYPES, LSTRIP, RSTRIP, SPACE_PREFIX, presumed_rstrip_ids
 
 MODEL = "tokenizer.ggml.model"
 PRE = "tokenizer.ggml.pre"
@@ -62,6 +70,8 @@ class TokenizerMetadata:
         ``"first"`` (at the beginning) or ``"never"``.
     lstrip_ids, rstrip_ids
         Added tokens that swallow the white space before or after them.
+    normalized_ids
+        Added tokens that are looked for after all others.
     """
 
     model: str
@@ -75,6 +85,7 @@ class TokenizerMetadata:
     space_prefix: SpacePrefix
     lstrip_ids: frozenset[int]
     rstrip_ids: frozenset[int]
+    normalized_ids: frozenset[int]
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
@@ -138,6 +149,9 @@ def read_tokenizer_metadata(metadata: Mapping[str, Any]) -> TokenizerMetadata:
         space_prefix=_read_space_prefix(metadata, model),
         lstrip_ids=_read_ids(metadata, LSTRIP, tokens, frozenset()),
         rstrip_ids=_read_ids(metadata, RSTRIP, tokens, presumed_rstrip_ids(tokens, types.tolist())),
+        normalized_ids=_read_ids(
+            metadata, NORMALIZED, tokens, presumed_normalized_ids(model, types.tolist())
+        ),
     )
     _check_tokens(vocabulary)
     return vocabulary

@@ -16,9 +16,9 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from golden.make_sampling import SETTINGS, processors
 from phigguf.chat import ChatTemplate
+from phigguf.io.added_token_rules import added_token_metadata
 from phigguf.io.pieces import PieceType
 from phigguf.io.vocabulary import read_vocabulary
-from phigguf.io.whitespace_rules import whitespace_metadata
 from phigguf.sampling import Sampler
 from phigguf.tokenizer import Tokenizer
 from template_cases import FEATURES, MESSAGES, PHI3
@@ -35,7 +35,7 @@ def test_ids_and_text_equal_transformers(checkpoint: Path) -> None:
     pieces = sorted(reference.get_vocab())
     added = sorted(reference.get_added_vocab())
     special = set(tokenizer.special_tokens.values())
-    for text in texts(COUNT, pieces, added, seed=10):
+    for text in texts(10_000, pieces, added, seed=10):
         ids = tokenizer.encode(text)
         assert ids == reference(text).input_ids, text
         kept = [id for id in ids if id not in special]
@@ -45,7 +45,7 @@ def test_ids_and_text_equal_transformers(checkpoint: Path) -> None:
 def tokenizer_of(checkpoint: Path) -> Tokenizer:
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     vocabulary = read_vocabulary(checkpoint, config)
-    entries = {**vocabulary.metadata(), **whitespace_metadata(vocabulary)}
+    entries = {**vocabulary.metadata(), **added_token_metadata(vocabulary)}
     return Tokenizer.from_metadata({key: entry.value for key, entry in entries.items()})
 
 

@@ -24,6 +24,8 @@ class AddedToken:
         Whether it is a control token, which decoding may leave out.
     lstrip, rstrip
         Whether it swallows the white space before or after it.
+    normalized
+        Whether it is looked for after all others, in the text as the normalizer leaves it.
     """
 
     id: int
@@ -31,6 +33,7 @@ class AddedToken:
     special: bool = False
     lstrip: bool = False
     rstrip: bool = False
+    normalized: bool = False
 
 
 def from_added_tokens_file(tokens: dict[str, Any], path: Path) -> list[AddedToken]:
@@ -63,11 +66,13 @@ def from_tokenizer_json(tokenizer: dict[str, Any], path: Path) -> list[AddedToke
 def _describe(id: int, token: Any, path: Path, where: str) -> AddedToken:
     token = typed(token, dict, file=path, field=where)
     text = typed(token.get("content"), str, file=path, field=f"{where}.content")
-    flags = {
-        name: typed(token.get(name, False), bool, file=path, field=f"{where}.{name}")
-        for name in ("special", "lstrip", "rstrip")
-    }
-    return AddedToken(id, text, **flags)
+
+    def flag(name: str, default: bool = False) -> bool:
+        return bool(typed(token.get(name, default), bool, file=path, field=f"{where}.{name}"))
+
+    special = flag("special")
+    normalized = flag("normalized", not special)
+    return AddedToken(id, text, special, flag("lstrip"), flag("rstrip"), normalized)
 
 
 def _decimal(id: str, path: Path, field: str) -> int:
