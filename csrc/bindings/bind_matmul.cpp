@@ -1,6 +1,7 @@
 #include "bindings/array_args.h"
 #include "bindings/bindings.h"
 #include "ops/float_ops.h"
+#include "ops/grouped_matmul.h"
 #include "ops/matmul.h"
 
 namespace py = pybind11;
@@ -9,9 +10,9 @@ namespace phigguf {
 namespace {
 
 // Rows of a tensor type that hold `cols` weights each, aligned as the type's numbers want to be.
-const uint8_t* checked_weights(const py::array& weights, Type type, size_t cols) {
-  const uint8_t* bytes = input<uint8_t>(weights, 2, "w");
-  check_extent(weights, 1, checked_row_bytes(type, cols), "w");
+const uint8_t* checked_weights(const py::array& weights, Type type, size_t cols, int rank = 2) {
+  const uint8_t* bytes = input<uint8_t>(weights, rank, "w");
+  check_extent(weights, rank - 1, checked_row_bytes(type, cols), "w");
   const size_t alignment = is_float_type(type) ? static_cast<size_t>(info(type).block_bytes) : 1;
   if (reinterpret_cast<uintptr_t>(bytes) % alignment == 0) return bytes;
   throw py::type_error("w must be aligned to " + std::to_string(alignment) + " bytes");
@@ -29,6 +30,40 @@ py::array_t<float> matmul_array(const py::array& x, const py::array& weights, co
   py::array_t<float> out({task.m, task.n});
   task.out = out.mutable_data();
   without_gil([&] { matmul(task); });
+  return out;
+}
+
+// Counts of rows in each group, which are `rows` in all.
+const int32_t* checked_counts(const py::array& counts, size_t groups, size_t rows) {
+  const int32_t* values = input<int32_t>(counts, 1, "counts");
+  check_extent(counts, 0, groups, "counts");
+  size_t left = rows;
+  for (size_t i = 0; i < groups; ++i) {
+    if (values[i] < 0 || static_cast<size_t>(values[i]) > left) {
+      raise_error("InvalidArgument", "must be from 0 to the " + std::to_string(left) + " rows left",
+                  "counts[" + std::to_string(i) + "]", py::int_(values[i]));
+    }
+    left -= static_cast<size_t>(values[i]);
+  }
+  if (left != 0) raise_error("InvalidArgument", "leave rows over", "counts", py::int_(left));
+  return values;
+}
+
+py::array_t<float> grouped_matmul_array(const py::array& x, const py::array& weights, const std::string& type,
+                                        const py::array& counts, int threads) {
+  MatmulTask task{};
+  task.type = type_from_name(type);
+  task.x = input<float>(x, 2, "x");
+  task.m = extent(x, 0);
+  task.k = extent(x, 1);
+  task.weights = checked_weights(weights, task.type, task.k, 3);
+  task.n = extent(weights, 1);
+  task.threads = threads;
+  const size_t groups = extent(weights, 0);
+  const int32_t* rows = checked_counts(counts, groups, task.m);
+  py::array_t<float> out({task.m, task.n});
+  task.out = out.mutable_data();
+  without_gil([&] { grouped_matmul(task, rows, groups); });
   return out;
 }
 
@@ -54,6 +89,10 @@ py::array_t<float> read_row_array(const py::array& weights, const std::string& t
 void bind_matmul(py::module_& module) {
   module.def("matmul", &matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("threads") = 0,
              "float32 x[m, k] times the transpose of w[n, row bytes], whose rows are of a tensor type: float32[m, n].");
+  module.def("grouped_matmul", &grouped_matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("counts"),
+             py::arg("threads") = 0,
+             "float32 x[m, k], the first counts[0] rows times the transpose of w[0], the next counts[1] times that of\n"
+             "w[1], and so on: float32[m, n]. w is [groups, n, row bytes] and int32 counts[groups] sum to m.");
   module.def("read_rows", &read_row_array, py::arg("w"), py::arg("type"), py::arg("cols"), py::arg("ids"),
              "Rows int32 ids[m] of w[n, row bytes] as float32[m, cols].");
 }

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phigguf.models.phimoe import sparse_mixer
+from phigguf._core import silu_mul
+from phigguf.models.phimoe import Experts, sparse_mixer
+from phigguf.models.weights import ExpertWeights, Weight
+from phigguf.ops import matmul, quantize
 
 
 def routed(scores: list[float]) -> tuple[list[int], list[float]]:
@@ -51,3 +54,40 @@ def test_tokens_do_not_influence_each_other() -> None:
 
 def test_zeros() -> None:
     assert routed([0.0, 0.0]) == ([0, 1], [0.5, 1.0])
+
+
+def test_only_the_chosen_experts_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token's answer is that of its two experts, whatever else is computed with it."""
+    rng, counted = np.random.default_rng(2), []
+    hidden, inner, count = 256, 512, 6
+
+    def stacked(rows: int, cols: int) -> ExpertWeights:
+        weights = rng.standard_normal((count, rows, cols), np.float32)
+        return ExpertWeights(quantize(weights, "Q4_K"), "Q4_K")
+
+    router = Weight(rng.standard_normal((count, hidden), np.float32).view(np.uint8), "F32", hidden)
+    experts = Experts(
+        router, stacked(inner, hidden), stacked(inner, hidden), stacked(hidden, inner)
+    )
+    linear = ExpertWeights.linear
+    monkeypatch.setattr(
+        ExpertWeights,
+        "linear",
+        lambda self, x, counts: counted.append(counts.tolist()) or linear(self, x, counts),
+    )
+    for tokens in (1, 2, 19):
+        x = rng.standard_normal((tokens, hidden), np.float32)
+        answers = experts(x)
+        chosen, shares = sparse_mixer(router.linear(x))
+        used = np.bincount(chosen.ravel(), minlength=count).tolist()
+        assert counted[-3:] == [used] * 3
+        for t in range(tokens):
+            parts = []
+            for expert, share in zip(chosen[t], shares[t], strict=True):
+                products = [
+                    matmul(x[t : t + 1], weights.data[expert], "Q4_K")
+                    for weights in (experts.gate, experts.up)
+                ]
+                inside = silu_mul(np.concatenate(products, axis=1))
+                parts.append(share * matmul(inside, experts.down.data[expert], "Q4_K")[0])
+            assert answers[t].tobytes() == (parts[0] + parts[1]).tobytes()

@@ -19,7 +19,15 @@ from .attention import Attention
 from .network import Piece, tokens_of
 from .rope import read_rope
 from .shape import Shape, read_shape
-from .weights import BiasedWeight, Floats, Hyperparameters, LayerNorm, Tensors, Weight
+from .weights import (
+    BiasedWeight,
+    ExpertWeights,
+    Floats,
+    Hyperparameters,
+    LayerNorm,
+    Tensors,
+    Weight,
+)
 
 ARCHITECTURE = "phimoe"
 
@@ -33,21 +41,25 @@ class Experts:
     """The feed-forward networks of a layer, and the router that chooses between them."""
 
     router: Weight
-    gate: tuple[Weight, ...]
-    up: tuple[Weight, ...]
-    down: tuple[Weight, ...]
+    gate: ExpertWeights
+    up: ExpertWeights
+    down: ExpertWeights
 
     def __call__(self, x: Floats) -> Floats:
-        """Sum the chosen experts' answers to float32 x [m, hidden], each computed for its tokens."""
+        """Mix the answers of each token's experts: float32 x [m, hidden] to [m, hidden].
+
+        Rows are sorted by expert, so that each expert's weights are read once.
+        """
         chosen, shares = sparse_mixer(self.router.linear(x))
-        out = np.zeros_like(x)
-        for expert in np.unique(chosen):
-            tokens, choice = np.nonzero(chosen == expert)
-            rows = x[tokens]
-            gate_up = [self.gate[expert].linear(rows), self.up[expert].linear(rows)]
-            answer = self.down[expert].linear(silu_mul(np.concatenate(gate_up, axis=1)))
-            out[tokens] += shares[tokens, choice, None] * answer
-        return out
+        by_expert = np.argsort(chosen, axis=None, kind="stable")
+        counts = np.bincount(chosen.ravel(), minlength=len(self.gate)).astype(np.int32)
+        rows = x[by_expert // CHOICES]
+        gate_up = [self.gate.linear(rows, counts), self.up.linear(rows, counts)]
+        sorted_answers = self.down.linear(silu_mul(np.concatenate(gate_up, axis=1)), counts)
+        answers = np.empty_like(sorted_answers)
+        answers[by_expert] = sorted_answers
+        first, second = (answers[i::CHOICES] * shares[:, i, None] for i in range(CHOICES))
+        return first + second
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +154,8 @@ def _read_layer(tensors: Tensors, index: int, shape: Shape, experts: int) -> Lay
         ffn_norm=tensors.layer_norm(f"{name}.ffn_norm", hidden, shape.epsilon),
         experts=Experts(
             router=tensors.matrix(f"{name}.ffn_gate_inp.weight", experts, hidden),
-            gate=tensors.matrices(f"{name}.ffn_gate_exps.weight", experts, inner, hidden),
-            up=tensors.matrices(f"{name}.ffn_up_exps.weight", experts, inner, hidden),
-            down=tensors.matrices(f"{name}.ffn_down_exps.weight", experts, hidden, inner),
+            gate=tensors.experts(f"{name}.ffn_gate_exps.weight", experts, inner, hidden),
+            up=tensors.experts(f"{name}.ffn_up_exps.weight", experts, inner, hidden),
+            down=tensors.experts(f"{name}.ffn_down_exps.weight", experts, hidden, inner),
         ),
     )

@@ -49,6 +49,41 @@ class Weight:
 
 
 @dataclass(frozen=True, eq=False)
+class ExpertWeights:
+    """Matrices of equal shape and type, one for each expert.
+
+    Parameters
+    ----------
+    data
+        uint8 [experts, n, row bytes].
+    type
+        The type's name.
+    """
+
+    data: npt.NDArray[np.uint8]
+    type: str
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def linear(self, x: Floats, counts: npt.NDArray[np.int32]) -> Floats:
+        """Multiply float32 x [m, cols], sorted by expert, with the transpose of each one's matrix.
+
+        Parameters
+        ----------
+        x
+            The first `counts[0]` rows are for the first expert, and so on.
+        counts
+            int32 [experts], with sum m.
+
+        Returns
+        -------
+        float32 [m, n]
+        """
+        return _core.grouped_matmul(x, self.data, self.type, counts)
+
+
+@dataclass(frozen=True, eq=False)
 class BiasedWeight:
     """One or more matrices that multiply the same input, and what is added to their outputs.
 
@@ -183,10 +218,10 @@ class Tensors:
                 value=error.value,
             ) from error
 
-    def matrices(self, name: str, count: int, rows: int, cols: int) -> tuple[Weight, ...]:
+    def experts(self, name: str, count: int, rows: int, cols: int) -> ExpertWeights:
         """Take matrices that are stacked in one tensor; raises as `matrix` does."""
         tensor = self._take(name, (count, rows, cols))
-        return tuple(Weight(data, tensor.type.name, cols) for data in _aligned(tensor))
+        return ExpertWeights(_aligned(tensor), tensor.type.name)
 
     def biased(self, name: str, rows: int, cols: int) -> BiasedWeight:
         """Take ``name``'s weight and bias; raises as `matrix` does."""
