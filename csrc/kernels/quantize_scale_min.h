@@ -15,17 +15,20 @@ struct ScaleMinQuantizer {
   static constexpr int kSub = Format::kSubWidth, kSubBlocks = Format::kWidth / kSub;
   // Q2_K alone weighs by |x| and minimizes the absolute error, and has no factor 2 in its mean square.
   static constexpr bool kTwoBit = kMaxCode == 3;
+  static constexpr int kTogether = 2;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
     ScaleMin found[kSubBlocks];
     f32w highest_scale = set(0.0f), highest_min = set(0.0f);
-    for (int j = 0; j < kSubBlocks; ++j) {
+    for (int j = 0; j < kSubBlocks; j += kTogether) {
       const f32w* x = tile.x + kSub * j;
-      f32w w[kSub];
-      weigh_by_magnitude(x, w);
-      found[j] = search_scale_min<kSub, kMaxCode, kTwoBit>(x, w, Format::kSearch);
-      highest_scale = max(found[j].scale, highest_scale);
-      highest_min = max(found[j].min, highest_min);
+      f32w w[kTogether * kSub];
+      for (int i = 0; i < kTogether * kSub; i += kSub) weigh_by_magnitude(x + i, w + i);
+      search_scale_mins<kSub, kMaxCode, kTwoBit, kTogether>(x, w, Format::kSearch, found + j);
+    }
+    for (const ScaleMin& each : found) {
+      highest_scale = max(each.scale, highest_scale);
+      highest_min = max(each.min, highest_min);
     }
     const f32w levels = set(static_cast<float>(kMaxSub));
     const auto inverse = [&](f32w highest) { return select(highest > set(0.0f), levels / highest, set(0.0f)); };
@@ -44,15 +47,16 @@ struct ScaleMinQuantizer {
     ScaleMin found[kSubBlocks];
     f32w scales[kSubBlocks], mins[kSubBlocks], sub_weight[kSubBlocks];
     const f32w mean_square = block_mean_square(tile);
-    for (int j = 0; j < kSubBlocks; ++j) {
+    for (int j = 0; j < kSubBlocks; j += kTogether) {
       const f32w* x = tile.x + kSub * j;
-      f32w w[kSub];
-      sub_weight[j] = set(0.0f);
-      for (int i = 0; i < kSub; ++i) {
+      f32w w[kTogether * kSub];
+      for (int i = 0; i < kTogether * kSub; ++i) {
         w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
-        sub_weight[j] = sub_weight[j] + w[i];
+        sub_weight[j + i / kSub] = i % kSub == 0 ? w[i] : sub_weight[j + i / kSub] + w[i];
       }
-      found[j] = search_scale_min<kSub, kMaxCode, false>(x, w, kSearch);
+      search_scale_mins<kSub, kMaxCode, false, kTogether>(x, w, kSearch, found + j);
+    }
+    for (int j = 0; j < kSubBlocks; ++j) {
       scales[j] = found[j].scale;
       mins[j] = found[j].min;
     }

@@ -12,6 +12,7 @@ PHIGGUF_BEGIN_ISA
 template <class Format, int kHalf>
 struct SignedSubBlocks {
   static constexpr int kSub = Format::kSubWidth, kSubBlocks = Format::kWidth / kSub;
+  static constexpr int kTogether = 2;
 
   // A sub-block whose scale is zero keeps the codes of its search, which `kept_code(j, i)` gives.
   template <class KeptCode>
@@ -32,7 +33,7 @@ struct SignedSubBlocks {
 template <class Format>
 struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   using Base = SignedSubBlocks<Format, 4>;
-  using Base::kSub, Base::kSubBlocks;
+  using Base::kSub, Base::kSubBlocks, Base::kTogether;
   static constexpr bool kNeedsRowMeanSquare = false;
   static constexpr int kHalfSub = 32;
 
@@ -60,17 +61,16 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
 
     SignedScale found[kSubBlocks];
     f32w scales[kSubBlocks], sub_weight[kSubBlocks];
-    for (int j = 0; j < kSubBlocks; ++j) {
+    for (int j = 0; j < kSubBlocks; j += kTogether) {
       const f32w* x = tile.x + kSub * j;
-      f32w w[kSub];
-      sub_weight[j] = set(0.0f);
-      for (int i = 0; i < kSub; ++i) {
+      f32w w[kTogether * kSub];
+      for (int i = 0; i < kTogether * kSub; ++i) {
         w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
-        sub_weight[j] = sub_weight[j] + w[i];
+        sub_weight[j + i / kSub] = i % kSub == 0 ? w[i] : sub_weight[j + i / kSub] + w[i];
       }
-      found[j] = search_signed_scale<kSub, 4>(x, w);
-      scales[j] = found[j].scale;
+      search_signed_scales<kSub, 4, kTogether>(x, w, found + j);
     }
+    for (int j = 0; j < kSubBlocks; ++j) scales[j] = found[j].scale;
     const SignedScale block = search_signed_scale<kSubBlocks, kHalfSub>(scales, sub_weight);
     out.scale = to_f16(block.scale);
     for (int j = 0; j < kSubBlocks; ++j) {
@@ -83,7 +83,7 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
 template <class Format>
 struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   using Base = SignedSubBlocks<Format, 32>;
-  using Base::kSub, Base::kSubBlocks;
+  using Base::kSub, Base::kSubBlocks, Base::kTogether;
   static constexpr bool kNeedsRowMeanSquare = false;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
@@ -99,10 +99,10 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   static void run(const Tile<Format>& tile, const f32w* w, LaneFields<Format>& out) {
     SignedScale found[kSubBlocks];
     f32w scales[kSubBlocks];
-    for (int j = 0; j < kSubBlocks; ++j) {
-      found[j] = search_signed_scale<kSub, 32>(tile.x + kSub * j, w + kSub * j);
-      scales[j] = found[j].scale;
+    for (int j = 0; j < kSubBlocks; j += kTogether) {
+      search_signed_scales<kSub, 32, kTogether>(tile.x + kSub * j, w + kSub * j, found + j);
     }
+    for (int j = 0; j < kSubBlocks; ++j) scales[j] = found[j].scale;
     const Extreme largest = extreme<kSubBlocks>(scales);
     const maskw empty = largest.magnitude < set(kZeroGroup);
     const f32w inverse = set(-128.0f) / largest.value;

@@ -70,7 +70,8 @@ struct RangeQuantizer {
     constexpr ScaleMinSearch kSearch{-0.9f, 0.05f, 36};
     f32w w[Format::kWidth];
     weigh_by_row(tile, w);
-    const ScaleMin found = search_scale_min<Format::kWidth, kMaxCode, false>(tile.x, w, kSearch);
+    ScaleMin found;
+    search_scale_mins<Format::kWidth, kMaxCode, false, 1>(tile.x, w, kSearch, &found);
     out.scale = to_f16(found.scale);
     out.min = to_f16(neg(found.min));
     for (int i = 0; i < Format::kWidth; ++i) out.put_code(i, found.code(tile.x[i], kMaxCode));

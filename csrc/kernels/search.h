@@ -18,14 +18,14 @@ constexpr float kZeroGroup = 1e-15f;
 inline i32w nearest_int(f32w x) { return (as_bits(x + set(12582912.0f)) & set(0x007fffff)) - set(0x00400000); }
 inline i32w nearest_int(f32w x, int low, int high) { return max(min(nearest_int(x), set(high)), set(low)); }
 
-// The same for |x| < 2^22, in fewer operations and as a float; a bound that x cannot reach may be left out.
-constexpr float kRoundToInteger = 12582912.0f;
+// The same for |x| < kRoundable, in fewer operations and as a float; a bound that x cannot reach may be left out.
+constexpr float kRoundable = 0x1p22f;
 template <bool kBoundBelow = true, bool kBoundAbove = true>
 inline f32w nearest_small(f32w x, int low, int high) {
-  f32w rounded = x + set(kRoundToInteger);
-  if (kBoundAbove) rounded = min(rounded, set(kRoundToInteger + static_cast<float>(high)));
-  if (kBoundBelow) rounded = max(rounded, set(kRoundToInteger + static_cast<float>(low)));
-  return rounded - set(kRoundToInteger);
+  f32w rounded = round(x);
+  if (kBoundAbove) rounded = min(rounded, set(static_cast<float>(high)));
+  if (kBoundBelow) rounded = max(rounded, set(static_cast<float>(low)));
+  return rounded;
 }
 
 inline i32w low_byte(i32w x) { return x & set(255); }
@@ -33,21 +33,38 @@ inline i32w signed_low_byte(i32w x) { return (x << 24) >> 24; }
 
 inline f32w square(f32w x) { return x * x; }
 
+struct Range {
+  f32w lowest, highest;
+};
+template <int N>
+inline Range range(const f32w* x) {
+  Range r{x[0], x[0]};
+  for (int i = 1; i < N; ++i) {
+    r.lowest = min(x[i], r.lowest);
+    r.highest = max(x[i], r.highest);
+  }
+  return r;
+}
+
 // The element of largest magnitude, the first among equals.
 struct Extreme {
   f32w value;
   f32w magnitude;
 };
 template <int N>
-inline Extreme extreme(const f32w* x) {
-  Extreme e{set(0.0f), set(0.0f)};
-  for (int i = 0; i < N; ++i) {
-    const f32w magnitude = abs(x[i]);
-    const maskw larger = magnitude > e.magnitude;
-    e.value = select(larger, x[i], e.value);
-    e.magnitude = select(larger, magnitude, e.magnitude);
+inline Extreme extreme(const f32w* x, const Range& r) {
+  const f32w magnitude = max(abs(r.highest), abs(r.lowest));
+  const maskw nonzero = magnitude > set(0.0f);
+  f32w value = select(nonzero, select(r.highest == magnitude, r.highest, r.lowest), set(0.0f));
+  const maskw both_signs = nonzero & (r.highest == neg(r.lowest));
+  if (any(both_signs)) {
+    for (int i = N - 1; i >= 0; --i) value = select(both_signs & (abs(x[i]) == magnitude), x[i], value);
   }
-  return e;
+  return {value, magnitude};
+}
+template <int N>
+inline Extreme extreme(const f32w* x) {
+  return extreme<N>(x, range<N>(x));
 }
 
 // x ~ scale * code + lowest, code in 0..max_code -------------------------------------------------------------------
@@ -69,86 +86,125 @@ struct ScaleMin {
   }
 };
 
-template <int N, bool kAbsoluteError>
-inline f32w scale_min_error(const f32w* x, const f32w* w, const f32w* code, f32w scale, f32w lowest) {
-  f32w error = set(0.0f);
-  for (int i = 0; i < N; ++i) {
-    const f32w difference = scale * code[i] + lowest - x[i];
-    error = error + w[i] * (kAbsoluteError ? abs(difference) : square(difference));
-  }
-  return error;
-}
-
+// One sub-block's search. `fit` tries a candidate, `judge` keeps it where it is better; callers alternate them over
+// several sub-blocks, so that one's divisions hide behind another's sums.
 template <int N, int kMaxCode, bool kAbsoluteError>
-inline ScaleMin search_scale_min(const f32w* x, const f32w* w, const ScaleMinSearch& search) {
-  f32w lowest = x[0], highest = x[0], sum_w = w[0], sum_x = w[0] * x[0];
-  for (int i = 1; i < N; ++i) {
-    lowest = min(x[i], lowest);
-    highest = max(x[i], highest);
-    sum_w = sum_w + w[i];
-    sum_x = sum_x + w[i] * x[i];
-  }
-  lowest = select(lowest > set(0.0f), set(0.0f), lowest);
-
-  ScaleMin best;
-  best.flat = highest <= lowest;
-  // While the range stays a fair part of the first one, x / range * levels cannot leave nearest_small's domain. Codes
-  // fall below 0 only once a lane's minimum has risen, and above kMaxCode only from the levels that round up to it.
-  const f32w first_lowest = lowest;
-  const f32w least_range = max(set(1e-30f), (highest - lowest) * set(0x1p-10f));
-  f32w code[N];
-  const auto encode_with = [&](f32w inverse_scale, auto nearest) {
-    for (int i = 0; i < N; ++i) code[i] = nearest(inverse_scale * (x[i] - lowest));
-  };
-  const auto encode = [&](f32w inverse_scale, float levels) {
-    if (any((highest - lowest < least_range) & ~best.flat)) {
-      encode_with(inverse_scale, [](f32w v) { return to_f32(nearest_int(v, 0, kMaxCode)); });
-    } else if (any(lowest > first_lowest)) {
-      encode_with(inverse_scale, [](f32w v) { return nearest_small(v, 0, kMaxCode); });
-    } else if (levels > static_cast<float>(kMaxCode) + 0.49f) {
-      encode_with(inverse_scale, [](f32w v) { return nearest_small<false, true>(v, 0, kMaxCode); });
-    } else {
-      encode_with(inverse_scale, [](f32w v) { return nearest_small<false, false>(v, 0, kMaxCode); });
+class ScaleMinSearcher {
+ public:
+  void start(const f32w* x, const f32w* w) {
+    x_ = x;
+    w_ = w;
+    f32w lowest = x[0], highest = x[0];
+    sum_w_ = w[0];
+    sum_x_ = w[0] * x[0];
+    for (int i = 1; i < N; ++i) {
+      lowest = min(x[i], lowest);
+      highest = max(x[i], highest);
+      sum_w_ = sum_w_ + w[i];
+      sum_x_ = sum_x_ + w[i] * x[i];
     }
-  };
+    x_lowest_ = lowest;
+    x_highest_ = highest;
+    lowest_ = select(lowest > set(0.0f), set(0.0f), lowest);
+    best_.flat = highest <= lowest_;
+    best_.origin = lowest_;
+    best_.inverse_scale = set(static_cast<float>(kMaxCode)) / (highest - lowest_);
+    best_.scale = set(1.0f) / best_.inverse_scale;
+    encode(best_.inverse_scale, [](int, f32w) {});
+    best_error_ = error(best_.scale, lowest_);
+  }
 
-  best.inverse_scale = set(static_cast<float>(kMaxCode)) / (highest - lowest);
-  best.origin = lowest;
-  best.scale = set(1.0f) / best.inverse_scale;
-  encode(best.inverse_scale, static_cast<float>(kMaxCode));
-  f32w best_error = scale_min_error<N, kAbsoluteError>(x, w, code, best.scale, lowest);
+  void fit(float levels) {
+    inverse_scale_ = set(levels) / (x_highest_ - lowest_);
+    f32w sum_l = set(0.0f), sum_l2 = set(0.0f), sum_xl = set(0.0f);
+    encode(inverse_scale_, [&](int i, f32w code) {
+      const f32w wl = w_[i] * code;
+      sum_l = sum_l + wl;
+      sum_l2 = sum_l2 + wl * code;
+      sum_xl = sum_xl + wl * x_[i];
+    });
+    determinant_ = sum_w_ * sum_l2 - sum_l * sum_l;
+    scale_ = (sum_w_ * sum_xl - sum_x_ * sum_l) / determinant_;
+    offset_ = (sum_l2 * sum_x_ - sum_l * sum_xl) / determinant_;
+    const maskw above_zero = offset_ > set(0.0f);
+    if (any(above_zero)) {
+      scale_ = select(above_zero, sum_xl / sum_l2, scale_);
+      offset_ = select(above_zero, set(0.0f), offset_);
+    }
+  }
 
+  void judge() {
+    const f32w candidate_error = error(scale_, offset_);
+    const maskw better = (determinant_ > set(0.0f)) & (candidate_error < best_error_) & ~best_.flat;
+    best_error_ = select(better, candidate_error, best_error_);
+    best_.scale = select(better, scale_, best_.scale);
+    best_.inverse_scale = select(better, inverse_scale_, best_.inverse_scale);
+    best_.origin = select(better, lowest_, best_.origin);
+    lowest_ = select(better, offset_, lowest_);  // ggml's later candidates start from the better minimum
+  }
+
+  ScaleMin result() const {
+    ScaleMin best = best_;
+    best.min = neg(lowest_);
+    best.scale = select(best.flat, set(0.0f), best.scale);
+    return best;
+  }
+
+ private:
+  // A code is monotonic in x, so those of the extremes tell which bounds can be left out, and whether `round` will do.
+  template <class Use>
+  void encode(f32w inverse_scale, const Use& use) {
+    const f32w at_lowest = inverse_scale * (x_lowest_ - lowest_), at_highest = inverse_scale * (x_highest_ - lowest_);
+    const f32w smallest = min(at_lowest, at_highest), largest = max(at_lowest, at_highest);
+    const maskw within = (smallest > set(-kRoundable)) & (largest < set(kRoundable));
+    if (any(~(within | best_.flat))) {
+      encode_with(inverse_scale, use, [](f32w v) { return to_f32(nearest_int(v, 0, kMaxCode)); });
+    } else if (any(smallest < set(-0.5f))) {
+      encode_with(inverse_scale, use, [](f32w v) { return nearest_small(v, 0, kMaxCode); });
+    } else if (any(largest >= set(static_cast<float>(kMaxCode) + 0.5f))) {
+      encode_with(inverse_scale, use, [](f32w v) { return nearest_small<false, true>(v, 0, kMaxCode); });
+    } else {
+      encode_with(inverse_scale, use, [](f32w v) { return nearest_small<false, false>(v, 0, kMaxCode); });
+    }
+  }
+  template <class Use, class Nearest>
+  void encode_with(f32w inverse_scale, const Use& use, const Nearest& nearest) {
+    const f32w lowest = lowest_;
+    for (int i = 0; i < N; ++i) {
+      code_[i] = nearest(inverse_scale * (x_[i] - lowest));
+      use(i, code_[i]);
+    }
+  }
+
+  f32w error(f32w scale, f32w lowest) const {
+    f32w sum = set(0.0f);
+    for (int i = 0; i < N; ++i) {
+      const f32w difference = scale * code_[i] + lowest - x_[i];
+      sum = sum + w_[i] * (kAbsoluteError ? abs(difference) : square(difference));
+    }
+    return sum;
+  }
+
+  const f32w *x_, *w_;
+  f32w sum_w_, sum_x_, x_lowest_, x_highest_;
+  f32w lowest_;
+  ScaleMin best_;
+  f32w best_error_;
+  f32w inverse_scale_, determinant_, scale_, offset_;  // the candidate's
+  f32w code_[N];
+};
+
+// Searches kCount sub-blocks, of which x and w hold one after the other.
+template <int N, int kMaxCode, bool kAbsoluteError, int kCount>
+inline void search_scale_mins(const f32w* x, const f32w* w, const ScaleMinSearch& search, ScaleMin* found) {
+  ScaleMinSearcher<N, kMaxCode, kAbsoluteError> searchers[kCount];
+  for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j);
   for (int k = 0; k <= search.steps; ++k) {
     const float levels = search.first + search.step * static_cast<float>(k) + static_cast<float>(kMaxCode);
-    const f32w inverse_scale = set(levels) / (highest - lowest);
-    encode(inverse_scale, levels);
-    f32w sum_l = set(0.0f), sum_l2 = set(0.0f), sum_xl = set(0.0f);
-    for (int i = 0; i < N; ++i) {
-      const f32w wl = w[i] * code[i];
-      sum_l = sum_l + wl;
-      sum_l2 = sum_l2 + wl * code[i];
-      sum_xl = sum_xl + wl * x[i];
-    }
-    const f32w determinant = sum_w * sum_l2 - sum_l * sum_l;
-    f32w scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-    f32w offset = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-    const maskw above_zero = offset > set(0.0f);
-    if (any(above_zero)) {
-      scale = select(above_zero, sum_xl / sum_l2, scale);
-      offset = select(above_zero, set(0.0f), offset);
-    }
-
-    const f32w error = scale_min_error<N, kAbsoluteError>(x, w, code, scale, offset);
-    const maskw better = (determinant > set(0.0f)) & (error < best_error) & ~best.flat;
-    best_error = select(better, error, best_error);
-    best.scale = select(better, scale, best.scale);
-    best.inverse_scale = select(better, inverse_scale, best.inverse_scale);
-    best.origin = select(better, lowest, best.origin);
-    lowest = select(better, offset, lowest);  // ggml's later candidates start from the better minimum
+    for (auto& searcher : searchers) searcher.fit(levels);
+    for (auto& searcher : searchers) searcher.judge();
   }
-  best.min = neg(lowest);
-  best.scale = select(best.flat, set(0.0f), best.scale);
-  return best;
+  for (int j = 0; j < kCount; ++j) found[j] = searchers[j].result();
 }
 
 // x ~ scale * code, code in -kHalf..kHalf-1 ------------------------------------------------------------------------
@@ -164,47 +220,92 @@ struct SignedScale {
   }
 };
 
+// As ScaleMinSearcher.
 template <int N, int kHalf>
-inline SignedScale search_signed_scale(const f32w* x, const f32w* w) {
-  // |x| <= |e.value| keeps the codes in nearest_small's domain, but for lanes of zeros, whose result is masked.
-  const Extreme e = extreme<N>(x);
-  f32w wx[N];
-  for (int i = 0; i < N; ++i) wx[i] = w[i] * x[i];
-  f32w sum_lx, sum_l2;
-  const auto accumulate_with = [&](f32w inverse_scale, auto nearest) {
-    sum_lx = sum_l2 = set(0.0f);
-    for (int i = 0; i < N; ++i) {
-      const f32w code = nearest(inverse_scale * x[i], -kHalf, kHalf - 1);
-      sum_lx = sum_lx + wx[i] * code;
-      sum_l2 = sum_l2 + w[i] * code * code;
-    }
-  };
-  const auto accumulate = [&](f32w inverse_scale, float levels) {
-    if (levels < static_cast<float>(kHalf) + 0.49f) {
-      accumulate_with(inverse_scale, nearest_small<false, true>);
-    } else {
-      accumulate_with(inverse_scale, nearest_small<true, true>);
-    }
-  };
+class SignedScaleSearcher {
+ public:
+  void start(const f32w* x, const f32w* w) {
+    x_ = x;
+    w_ = w;
+    for (int i = 0; i < N; ++i) wx_[i] = w[i] * x[i];
+    range_ = range<N>(x);
+    const Extreme e = extreme<N>(x, range_);
+    extreme_ = e.value;
+    best_.zero = e.magnitude < set(kZeroGroup);
+    fit(static_cast<float>(kHalf));
+    best_.scale = select(sum_l2_ != set(0.0f), sum_lx_ / sum_l2_, set(0.0f));
+    best_gain_ = best_.scale * sum_lx_;
+    best_.inverse_scale = inverse_scale_;
+  }
 
-  SignedScale best;
-  best.zero = e.magnitude < set(kZeroGroup);
-  best.inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
-  accumulate(best.inverse_scale, static_cast<float>(kHalf));
-  best.scale = select(sum_l2 != set(0.0f), sum_lx / sum_l2, set(0.0f));
-  f32w best_gain = best.scale * sum_lx;
+  // |x| <= |extreme| keeps the codes in nearest_small's domain, but for lanes of zeros, whose result is masked.
+  void fit(float levels) {
+    inverse_scale_ = set(-levels) / extreme_;
+    const f32w at_lowest = inverse_scale_ * range_.lowest, at_highest = inverse_scale_ * range_.highest;
+    if (levels > static_cast<float>(kHalf) + 0.49f) {
+      accumulate(nearest_small<true, true>);
+    } else if (any(max(at_lowest, at_highest) >= set(static_cast<float>(kHalf) - 0.5f))) {
+      accumulate(nearest_small<false, true>);
+    } else {
+      accumulate(nearest_small<false, false>);
+    }
+  }
+
+  void judge() {
+    const maskw better = (sum_l2_ > set(0.0f)) & (sum_lx_ * sum_lx_ > best_gain_ * sum_l2_);
+    if (!any(better)) return;
+    best_.scale = select(better, sum_lx_ / sum_l2_, best_.scale);
+    best_gain_ = select(better, best_.scale * sum_lx_, best_gain_);
+    best_.inverse_scale = select(better, inverse_scale_, best_.inverse_scale);
+  }
+
+  SignedScale result() const {
+    SignedScale best = best_;
+    best.scale = select(best.zero, set(0.0f), best.scale);
+    return best;
+  }
+
+ private:
+  template <class Nearest>
+  void accumulate(const Nearest& nearest) {
+    const f32w inverse_scale = inverse_scale_;
+    f32w sum_lx = set(0.0f), sum_l2 = set(0.0f);
+    for (int i = 0; i < N; ++i) {
+      const f32w code = nearest(inverse_scale * x_[i], -kHalf, kHalf - 1);
+      sum_lx = sum_lx + wx_[i] * code;
+      sum_l2 = sum_l2 + w_[i] * code * code;
+    }
+    sum_lx_ = sum_lx;
+    sum_l2_ = sum_l2;
+  }
+
+  const f32w *x_, *w_;
+  f32w wx_[N];
+  Range range_;
+  f32w extreme_;
+  SignedScale best_;
+  f32w best_gain_;
+  f32w inverse_scale_, sum_lx_, sum_l2_;  // the candidate's
+};
+
+// Searches kCount sub-blocks, of which x and w hold one after the other.
+template <int N, int kHalf, int kCount>
+inline void search_signed_scales(const f32w* x, const f32w* w, SignedScale* found) {
+  SignedScaleSearcher<N, kHalf> searchers[kCount];
+  for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j);
   for (int k = -9; k <= 9; ++k) {
     if (k == 0) continue;
     const float levels = static_cast<float>(kHalf) + 0.1f * static_cast<float>(k);
-    const f32w inverse_scale = set(-levels) / e.value;
-    accumulate(inverse_scale, levels);
-    const maskw better = (sum_l2 > set(0.0f)) & (sum_lx * sum_lx > best_gain * sum_l2);
-    best.scale = select(better, sum_lx / sum_l2, best.scale);
-    best_gain = select(better, best.scale * sum_lx, best_gain);
-    best.inverse_scale = select(better, inverse_scale, best.inverse_scale);
+    for (auto& searcher : searchers) searcher.fit(levels);
+    for (auto& searcher : searchers) searcher.judge();
   }
-  best.scale = select(best.zero, set(0.0f), best.scale);
-  return best;
+  for (int j = 0; j < kCount; ++j) found[j] = searchers[j].result();
+}
+template <int N, int kHalf>
+inline SignedScale search_signed_scale(const f32w* x, const f32w* w) {
+  SignedScale found;
+  search_signed_scales<N, kHalf, 1>(x, w, &found);
+  return found;
 }
 
 // Coordinate descent on the codes ----------------------------------------------------------------------------------

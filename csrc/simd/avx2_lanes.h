@@ -48,6 +48,7 @@ inline f32v operator/(f32v a, f32v b) { return {_mm256_div_ps(a.v, b.v)}; }
 inline f32v neg(f32v a) { return {_mm256_xor_ps(a.v, _mm256_set1_ps(-0.0f))}; }
 inline f32v abs(f32v a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 inline f32v sqrt(f32v a) { return {_mm256_sqrt_ps(a.v)}; }
+inline f32v round(f32v a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 inline f32v fma(f32v a, f32v b, f32v c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline f32v min(f32v a, f32v b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline f32v max(f32v a, f32v b) { return {_mm256_max_ps(a.v, b.v)}; }

@@ -58,6 +58,7 @@ inline f32v operator/(f32v a, f32v b) { return {vdivq_f32(a.v, b.v)}; }
 inline f32v neg(f32v a) { return {vnegq_f32(a.v)}; }
 inline f32v abs(f32v a) { return {vabsq_f32(a.v)}; }
 inline f32v sqrt(f32v a) { return {vsqrtq_f32(a.v)}; }
+inline f32v round(f32v a) { return {vrndnq_f32(a.v)}; }
 inline f32v fma(f32v a, f32v b, f32v c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 // FMIN and FMAX treat NaN and the sign of zero in their own way, so these compare and select.
 inline f32v min(f32v a, f32v b) { return select(a < b, a, b); }

@@ -34,6 +34,7 @@ inline f32v operator/(f32v a, f32v b) { return {a.v / b.v}; }
 inline f32v neg(f32v a) { return {-a.v}; }
 inline f32v abs(f32v a) { return {bits_float(float_bits(a.v) & 0x7fffffffu)}; }
 inline f32v sqrt(f32v a) { return {__builtin_sqrtf(a.v)}; }
+inline f32v round(f32v a) { return {a.v + 0x1.8p23f - 0x1.8p23f}; }
 inline f32v fma(f32v a, f32v b, f32v c) { return {__builtin_fmaf(a.v, b.v, c.v)}; }
 inline f32v min(f32v a, f32v b) { return {a.v < b.v ? a.v : b.v}; }
 inline f32v max(f32v a, f32v b) { return {a.v > b.v ? a.v : b.v}; }
