@@ -1,12 +1,10 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <chrono>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -14,8 +12,13 @@
 #include <pthread.h>
 #endif
 
+#include "base/shares.h"
+#include "base/wait.h"
+
 namespace phigguf {
 namespace {
+
+constexpr size_t kMostWorkers = (1 << 16) - 1;
 
 using Clock = std::chrono::steady_clock;
 
@@ -37,125 +40,174 @@ class DefaultFloatEnvironment {
   std::fenv_t saved_;
 };
 
-struct Job {
-  const std::function<void(size_t)>* body;
-  size_t n;
-  std::atomic<size_t> next{0};
-  std::atomic<bool> stopped{false};
+// Work in progress, and whether it was stopped.
+class Job {
+ public:
+  explicit Job(NumberedWork body) : body_(body) {}
 
-  bool run_one() {
-    if (stopped.load(std::memory_order_relaxed)) return false;
-    const size_t i = next.fetch_add(1, std::memory_order_relaxed);
-    if (i >= n) return false;
-    (*body)(i);
+  bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
+
+  bool run_one(size_t i) {
+    if (stopped()) return false;
+    body_(i);
     return true;
   }
 
-  void run() {
-    while (run_one()) {
-    }
+  bool run_one_and_check_for_interrupts(size_t i) {
+    if (!run_one(i)) return false;
+    const auto now = Clock::now();
+    if (now - last_check_ < std::chrono::milliseconds(50)) return true;
+    last_check_ = now;
+    if (interrupt_check.load()()) stopped_.store(true, std::memory_order_relaxed);
+    return true;
   }
 
-  void run_watching_for_interrupts() {
-    auto last_check = Clock::now();
-    while (run_one()) {
-      const auto now = Clock::now();
-      if (now - last_check < std::chrono::milliseconds(50)) continue;
-      last_check = now;
-      if (interrupt_check.load()()) stopped = true;
-    }
-  }
+ private:
+  NumberedWork body_;
+  std::atomic<bool> stopped_{false};
+  Clock::time_point last_check_ = Clock::now();
 };
 
+// Workers that wait for jobs. No lock is taken while they are awake.
+//
+// `round_` says how many workers may help now: none between jobs. A worker that may says that it is busy, and looks
+// again: either the job is still open and its caller will wait for the worker, or the worker stays out. So a caller
+// never waits for workers that are asleep or have lost their processor, but does their shares itself.
 class Pool {
  public:
-  explicit Pool(int workers) {
-    for (int i = 0; i < workers; ++i) threads_.emplace_back([this, i] { work(i); });
+  explicit Pool(size_t workers) : shares_(workers + 1), workers_(workers) {
+    try {
+      for (size_t i = 0; i < workers; ++i) workers_[i].thread = std::thread([this, i] { work(i); });
+    } catch (const std::system_error&) {  // the system has no more threads to give: do with those that came
+    }
   }
 
   ~Pool() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      quit_ = true;
-      generation_.fetch_add(1);
+    round_.store(kQuit);
+    for (Worker& worker : workers_) {
+      worker.place.wake();
+      if (worker.thread.joinable()) worker.thread.join();
     }
-    wake_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
   }
 
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  int workers() const { return static_cast<int>(threads_.size()); }
+  size_t workers() const { return workers_.size(); }
 
-  void run(Job& job, int helpers) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      job_ = &job;
-      helpers_ = helpers;
-      busy_.store(workers());
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    job.run_watching_for_interrupts();
-    while (busy_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  void run(Job& job, size_t n, size_t helpers) {
+    job_ = &job;
+    shares_.begin(n, helpers + 1);
+    open_round(helpers);
+    for (size_t i = 0; i < helpers; ++i) workers_[i].place.wake();
+    shares_.hand_out(helpers, [&](size_t i) { return job.run_one_and_check_for_interrupts(i); });
+    open_round(0);
+    caller_.wait_until([&] { return none_busy(helpers); });
   }
 
  private:
-  // Work often follows work within microseconds, so a worker spins a little before it sleeps.
-  void wait_for_change(unsigned seen) {
-    for (int spin = 0; spin < 2000; ++spin) {
-      if (generation_.load(std::memory_order_acquire) != seen) return;
-      if (spin % 64 == 63) std::this_thread::yield();
-    }
-    std::unique_lock<std::mutex> lock(mutex_);
-    wake_.wait(lock, [&] { return generation_.load() != seen; });
+  struct alignas(64) Worker {  // cache lines of its own
+    std::atomic<bool> busy{false};
+    WaitingPlace place;
+    std::thread thread;
+  };
+
+  static constexpr uint64_t kQuit = ~uint64_t{0};
+
+  static bool may_help(size_t worker, uint64_t round) { return worker < round % (kMostWorkers + 1); }
+
+  void open_round(size_t helpers) {
+    const uint64_t number = round_.load(std::memory_order_relaxed) / (kMostWorkers + 1) + 1;
+    round_.store(number * (kMostWorkers + 1) + helpers);
   }
 
-  void work(int index) {
+  bool none_busy(size_t helpers) const {
+    for (size_t i = 0; i < helpers; ++i) {
+      if (workers_[i].busy.load()) return false;
+    }
+    return true;
+  }
+
+  void work(size_t index) {
     std::fesetenv(FE_DFL_ENV);
-    unsigned seen = 0;
-    while (true) {
-      wait_for_change(seen);
-      Job* job = nullptr;
-      {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        seen = generation_.load();
-        if (quit_) return;
-        if (index < helpers_) job = job_;
-      }
-      if (job) job->run();
-      busy_.fetch_sub(1, std::memory_order_release);
+    WaitingPlace& place = workers_[index].place;
+    for (uint64_t round = 0; round != kQuit;) {
+      const uint64_t last = round;
+      place.wait_until([&] { return (round = round_.load()) != last && may_help(index, round); });
+      if (round != kQuit) help(index, round);
     }
   }
 
-  std::vector<std::thread> threads_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<unsigned> generation_{0};
-  std::atomic<int> busy_{0};
+  void help(size_t index, uint64_t round) {
+    std::atomic<bool>& busy = workers_[index].busy;
+    busy.store(true);
+    if (round_.load() == round) shares_.hand_out(index, [&](size_t i) { return job_->run_one(i); });
+    busy.store(false);
+    caller_.wake();
+  }
+
+  alignas(64) std::atomic<uint64_t> round_{0};
   Job* job_ = nullptr;
-  int helpers_ = 0;
-  bool quit_ = false;
+  WaitingPlace caller_;
+  Shares shares_;
+  std::vector<Worker> workers_;
 };
 
-std::mutex pool_mutex;
 std::atomic<int> thread_count{0};
+std::atomic_flag pool_in_use = ATOMIC_FLAG_INIT;
 Pool* pool = nullptr;  // never destroyed at exit: its threads may outlive static destructors
 
 #if !defined(_WIN32)
 // A forked child has none of its parent's threads: forget the pool, and start another when work comes.
 void forget_pool_after_fork() {
   pool = nullptr;
-  new (&pool_mutex) std::mutex;
+  pool_in_use.clear();
 }
 const int fork_handler = pthread_atfork(nullptr, nullptr, forget_pool_after_fork);
 #endif
 
+// The right to use the pool, for the thread that asked first.
+class PoolTurn {
+ public:
+  PoolTurn() : taken_(!pool_in_use.test_and_set(std::memory_order_acquire)) {}
+  ~PoolTurn() {
+    if (taken_) pool_in_use.clear(std::memory_order_release);
+  }
+  PoolTurn(const PoolTurn&) = delete;
+  PoolTurn& operator=(const PoolTurn&) = delete;
+
+  bool taken() const { return taken_; }
+
+ private:
+  bool taken_;
+};
+
+void run_on_pool(Job& job, size_t n, size_t helpers) {
+  if (!pool || pool->workers() < helpers) {
+    delete pool;
+    pool = nullptr;
+    pool = new Pool(helpers);
+  }
+  pool->run(job, n, helpers);
+}
+
+void run_alone(Job& job, size_t n) {
+  for (size_t i = 0; i < n && job.run_one_and_check_for_interrupts(i); ++i) {
+  }
+}
+
+// Tries the pool, which another thread may be using, or the body that makes this call.
+bool could_run_on_pool(Job& job, size_t n, size_t helpers) {
+  if (helpers == 0) return false;
+  const PoolTurn turn;
+  if (turn.taken()) run_on_pool(job, n, helpers);
+  return turn.taken();
+}
+
 }  // namespace
 
 int default_threads() {
-  const unsigned n = std::thread::hardware_concurrency();
+  static const unsigned n = std::thread::hardware_concurrency();  // asks the system, which takes microseconds
   return n == 0 ? 1 : static_cast<int>(n);
 }
 
@@ -168,24 +220,14 @@ void set_num_threads(int n) { thread_count = n; }
 
 void set_interrupt_check(bool (*check)()) { interrupt_check = check; }
 
-void parallel_for(size_t n, int threads, const std::function<void(size_t)>& body) {
+void parallel_for(size_t n, int threads, NumberedWork body) {
+  if (n == 0) return;
   const DefaultFloatEnvironment environment;
-  Job job;
-  job.body = &body;
-  job.n = n;
-  const int wanted = threads > 0 ? threads : num_threads();
-  const int helpers = static_cast<int>(n < static_cast<size_t>(wanted) ? n : static_cast<size_t>(wanted)) - 1;
-  std::unique_lock<std::mutex> lock(pool_mutex, std::defer_lock);
-  if (helpers > 0 && lock.try_lock()) {
-    if (!pool || pool->workers() < helpers) {
-      delete pool;
-      pool = new Pool(helpers);
-    }
-    pool->run(job, helpers);
-  } else {
-    job.run_watching_for_interrupts();
-  }
-  if (job.stopped) throw Interrupted{};
+  Job job(body);
+  const auto wanted = static_cast<size_t>(threads > 0 ? threads : num_threads());
+  const size_t helpers = std::min({n, wanted, kMostWorkers + 1}) - 1;
+  if (!could_run_on_pool(job, n, helpers)) run_alone(job, n);
+  if (job.stopped()) throw Interrupted{};
 }
 
 }  // namespace phigguf

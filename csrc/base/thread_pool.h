@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 
 namespace phigguf {
 
@@ -16,8 +15,23 @@ struct Interrupted {};
 // Asked about every 50 ms by the calling thread while work is under way; true stops the work.
 void set_interrupt_check(bool (*check)());
 
+// A reference to something that is called with a number; it owns and allocates nothing.
+class NumberedWork {
+ public:
+  template <class Body>
+  NumberedWork(const Body& body)
+      : body_(&body), call_([](const void* target, size_t i) { (*static_cast<const Body*>(target))(i); }) {}
+
+  void operator()(size_t i) const { call_(body_, i); }
+
+ private:
+  const void* body_;
+  void (*call_)(const void* target, size_t i);
+};
+
 // Calls body(i) once for every i in [0, n), from at most `threads` threads (0: num_threads()), in any order. The
-// body must not throw. A call made while another thread is using the pool runs on its own thread alone.
-void parallel_for(size_t n, int threads, const std::function<void(size_t)>& body);
+// body must not throw. A call made while the pool is in use, from a body or from another thread, runs on its own
+// thread alone.
+void parallel_for(size_t n, int threads, NumberedWork body);
 
 }  // namespace phigguf
