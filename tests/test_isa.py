@@ -13,11 +13,15 @@ from phigguf import _core
 from phigguf.errors import InvalidArgument
 
 
-def isa_of_a_new_process(forced: str) -> subprocess.CompletedProcess[str]:
+def run_python(forced: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PHIGGUF_ISA": forced}
-    command = [sys.executable, "-c", "import phigguf; print(phigguf.isa())"]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+        [sys.executable, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
 
 
@@ -33,7 +37,7 @@ def test_the_slowest_isa_runs_everywhere():
 
 @pytest.mark.parametrize("name", phigguf.available_isas())
 def test_the_environment_forces_an_isa(name):
-    process = isa_of_a_new_process(name)
+    process = run_python(name, "-c", "import phigguf; print(phigguf.isa())")
     assert (process.stdout, process.stderr) == (f"{name}\n", "")
 
 
@@ -45,11 +49,37 @@ def test_an_unknown_isa_is_refused_and_changes_nothing(name):
     assert phigguf.isa() == before
 
 
-def test_an_unknown_isa_in_the_environment_is_refused():
-    process = isa_of_a_new_process("mmx")
-    assert process.returncode == 1
-    assert "InvalidArgument" in process.stderr
-    assert "'mmx'" in process.stderr
+NEEDS_KERNELS = [
+    "phigguf.isa()",
+    "phigguf.quantize(np.zeros((1, 32), np.float32), 'Q8_0')",
+    "phigguf.dequantize(np.zeros((1, 34), np.uint8), 'Q8_0')",
+    "phigguf.matmul(np.zeros((1, 32), np.float32), np.zeros((1, 34), np.uint8), 'Q8_0')",
+]
+
+
+@pytest.mark.parametrize("action", NEEDS_KERNELS)
+def test_an_unknown_isa_in_the_environment_is_refused_when_kernels_are_needed(action):
+    script = f"""
+import numpy as np, phigguf
+from phigguf.errors import InvalidArgument
+for _ in range(2):
+    try:
+        {action}
+    except InvalidArgument as error:
+        print(error.field, error.value)
+phigguf.set_isa("scalar")
+{action}
+"""
+    process = run_python("mmx", "-c", script)
+    assert (process.stdout, process.stderr) == ("PHIGGUF_ISA mmx\n" * 2, "")
+
+
+@pytest.mark.parametrize("command", [["info"], ["demo", "-n", "1"]])
+def test_the_command_line_refuses_an_unknown_isa_in_one_line(command):
+    process = run_python("mmx", "-m", "phigguf", *command)
+    assert process.returncode == 2
+    assert process.stderr.startswith("phigguf: error: PHIGGUF_ISA: not an instruction set")
+    assert process.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("count", [0, -1])

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
-#include <cstdlib>
+#include <exception>
+#include <utility>
 
 #include "base/thread_pool.h"
 #include "bindings/bindings.h"
@@ -12,12 +13,22 @@ namespace py = pybind11;
 namespace phigguf {
 namespace {
 
-void set_isa(const std::string& name) {
-  if (select_isa(name)) return;
+std::string refusal() {
   std::string choices;
   for (const std::string& isa : available_isas()) choices += (choices.empty() ? "" : ", ") + isa;
-  raise_error("InvalidArgument", "not an instruction set of this CPU and build, which has " + choices, "isa",
-              py::str(name));
+  return "not an instruction set of this CPU and build, which has " + choices;
+}
+
+void set_isa(const std::string& name) {
+  if (!select_isa(name)) raise_error("InvalidArgument", refusal(), "isa", py::str(name));
+}
+
+void translate_unknown_isa(std::exception_ptr thrown) {
+  try {
+    std::rethrow_exception(std::move(thrown));
+  } catch (const UnknownIsa& unknown) {
+    set_error("InvalidArgument", refusal(), "PHIGGUF_ISA", py::str(unknown.what()));
+  }
 }
 
 void check_and_set_num_threads(int n) {
@@ -34,9 +45,7 @@ void bind_isa(py::module_& module) {
   module.def("set_isa", &set_isa, py::arg("name"), "Use the kernels of one instruction set from now on.");
   module.def("num_threads", &num_threads, "Threads that native work uses.");
   module.def("set_num_threads", &check_and_set_num_threads, py::arg("n"), "Use n threads from now on.");
-
-  const char* forced = std::getenv("PHIGGUF_ISA");
-  if (forced && *forced) set_isa(forced);
+  py::register_local_exception_translator(&translate_unknown_isa);
 }
 
 }  // namespace phigguf

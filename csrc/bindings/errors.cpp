@@ -6,10 +6,14 @@ namespace py = pybind11;
 
 namespace phigguf {
 
-void raise_error(const char* name, const std::string& problem, const std::string& field, const py::object& value) {
+void set_error(const char* name, const std::string& problem, const std::string& field, const py::object& value) {
   const py::object error_class = py::module_::import("phigguf.errors").attr(name);
   const py::object error = error_class(problem, py::arg("field") = field, py::arg("value") = value);
   PyErr_SetObject(error_class.ptr(), error.ptr());
+}
+
+void raise_error(const char* name, const std::string& problem, const std::string& field, const py::object& value) {
+  set_error(name, problem, field, value);
   throw py::error_already_set();
 }
 

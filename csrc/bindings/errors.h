@@ -7,6 +7,9 @@
 
 namespace phigguf {
 
+// Sets Python's error to phigguf.errors.<name>(problem, field=field, value=value), for an exception translator.
+void set_error(const char* name, const std::string& problem, const std::string& field, const pybind11::object& value);
+
 // Raises phigguf.errors.<name>(problem, field=field, value=value).
 [[noreturn]] void raise_error(const char* name, const std::string& problem, const std::string& field,
                               const pybind11::object& value);

@@ -1,6 +1,7 @@
 #include "dispatch/dispatch.h"
 
 #include <atomic>
+#include <cstdlib>
 
 #include "dispatch/cpu_features.h"
 #include "isa_list.h"  // written by the build: PHIGGUF_ISA_LIST(X), X(name) for every ISA compiled, best first
@@ -45,6 +46,13 @@ const std::vector<Variant>& variants() {
   return kVariants;
 }
 
+const KernelTable* find_table(const std::string& name) {
+  for (const Variant& variant : variants()) {
+    if (variant.available && name == variant.name) return &variant.table();
+  }
+  return nullptr;
+}
+
 const KernelTable* best_table() {
   for (const Variant& variant : variants()) {
     if (variant.available) return &variant.table();
@@ -52,14 +60,21 @@ const KernelTable* best_table() {
   return nullptr;  // not reached: scalar is always compiled
 }
 
-std::atomic<const KernelTable*>& current() {
-  static std::atomic<const KernelTable*> table{best_table()};
-  return table;
+std::string forced_isa() {
+  const char* name = std::getenv("PHIGGUF_ISA");
+  return name ? name : "";
 }
+
+// Read when the library is loaded; an unknown name is reported where kernels are first asked for, not by the loader.
+const std::string forced = forced_isa();
+std::atomic<const KernelTable*> current{forced.empty() ? best_table() : find_table(forced)};
 
 }  // namespace
 
-const KernelTable& kernels() { return *current().load(std::memory_order_acquire); }
+const KernelTable& kernels() {
+  if (const KernelTable* table = current.load(std::memory_order_acquire)) return *table;
+  throw UnknownIsa(forced);
+}
 
 std::vector<std::string> compiled_isas() {
   std::vector<std::string> names;
@@ -76,13 +91,9 @@ std::vector<std::string> available_isas() {
 }
 
 bool select_isa(const std::string& name) {
-  for (const Variant& variant : variants()) {
-    if (variant.available && name == variant.name) {
-      current().store(&variant.table(), std::memory_order_release);
-      return true;
-    }
-  }
-  return false;
+  const KernelTable* table = find_table(name);
+  if (table) current.store(table, std::memory_order_release);
+  return table != nullptr;
 }
 
 }  // namespace phigguf

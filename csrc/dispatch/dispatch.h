@@ -1,6 +1,7 @@
 // Which ISA's kernels run.
 #pragma once
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -8,7 +9,13 @@
 
 namespace phigguf {
 
-// The kernels in use: the best this CPU runs, or what PHIGGUF_ISA or select_isa chose.
+// What PHIGGUF_ISA names is not available.
+struct UnknownIsa : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+// The kernels in use: the best this CPU runs, or what PHIGGUF_ISA or select_isa chose. Throws UnknownIsa with the
+// name that PHIGGUF_ISA had when the library was loaded, until select_isa has chosen.
 const KernelTable& kernels();
 
 std::vector<std::string> compiled_isas();   // best first
