@@ -254,7 +254,7 @@ LONG_ROPE = {
         (
             {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
             UnsupportedError,
-            r"rope_type: unknown rotary embedding.*'dynamic'",
+            r"rope_scaling\.type: unknown rotary embedding.*'dynamic'",
         ),
         ({"head_dim": 96}, UnsupportedError, r"head_dim: only heads of .* = 64.*96"),
         ({"hidden_size": None}, CheckpointError, r"config\.json: hidden_size: is missing"),
@@ -281,7 +281,7 @@ LONG_ROPE = {
             r"rope_scaling\.short_factor: should hold finite numbers above zero",
         ),
         (
-            {"rope_scaling": {**LONG_ROPE, "original_max_position_embeddings": 1}},
+            {"original_max_position_embeddings": 1},
             CheckpointError,
             r"original_max_position_embeddings: should be an integer from 2",
         ),

@@ -100,34 +100,6 @@ def test_instruction_sets_and_threads_do_not_show(quantized: Model) -> None:
 @pytest.mark.parametrize(
     ("case", "field", "value"),
     [
-        ("phi2", "hidden_act", "gelu"),
-        ("phi2", "qk_layernorm", True),
-        ("phi2", "head_dim", 32),
-        ("phi2", "rope_type", {"rope_type": "dynamic", "factor": 2.0}),
-        ("phimoe", "hidden_act", "gelu"),
-        ("phimoe", "num_experts_per_tok", 3),
-        ("phimoe", "router_jitter_noise", 0.1),
-        ("phimoe", "attention_bias", False),
-        ("phimoe", "lm_head_bias", False),
-        ("phimoe", "tie_word_embeddings", True),
-        ("phimoe", "partial_rotary_factor", 0.5),
-        ("phimoe", "rope_type", {"rope_type": "linear", "factor": 2.0}),
-    ],
-)
-def test_configurations_that_gguf_cannot_say(
-    tmp_path: Path, case: str, field: str, value: Any
-) -> None:
-    key = "rope_scaling" if field == "rope_type" else field
-    with pytest.raises(UnsupportedError) as caught:
-        convert(tmp_path, case, **{key: value})
-    assert caught.value.field == field
-    assert caught.value.file == str(tmp_path / "config.json")
-    assert not (tmp_path / "model.gguf").exists()
-
-
-@pytest.mark.parametrize(
-    ("case", "field", "value"),
-    [
         ("phi2", "layer_norm_eps", 0),
         ("phi2", "partial_rotary_factor", 0.1),
         ("phi2", "partial_rotary_factor", 1.5),

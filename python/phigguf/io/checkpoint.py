@@ -91,16 +91,18 @@ def open_checkpoint(directory: str | PathLike[str]) -> Checkpoint:
 
 
 def _refuse_quantized(config: dict[str, Any], config_path: Path) -> None:
-    quantization = config.get("quantization_config")
-    if quantization is None:
-        return
-    method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-    raise UnsupportedError(
-        "the checkpoint is already quantized; convert the original weights",
-        file=config_path,
-        field="quantization_config",
-        value=method,
-    )
+    for field in ("quantization_config", "compression_config"):
+        settings = config.get(field)
+        if settings is None:
+            continue
+        raise UnsupportedError(
+            "the checkpoint is already quantized; convert the original weights",
+            file=config_path,
+            field=field,
+            value=settings.get("quant_method", settings)
+            if isinstance(settings, dict)
+            else settings,
+        )
 
 
 def _architecture(config: dict[str, Any], config_path: Path) -> str:

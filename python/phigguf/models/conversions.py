@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import UnsupportedError
 from ..io.checkpoint import Checkpoint
 from . import phi2_convert, phi3_convert, phimoe_convert
 from .conversion import ConfigReader, Conversion, Converter
+from .refusals import check_architecture, check_text_only
 
 _CONVERTERS: dict[str, Converter] = {
     "PhiForCausalLM": phi2_convert.conversion,
@@ -25,13 +25,7 @@ def conversion_of(checkpoint: Checkpoint) -> Conversion:
     CheckpointError
         ``config.json`` is malformed.
     """
-    config = checkpoint.path / "config.json"
-    converter = _CONVERTERS.get(checkpoint.architecture)
-    if converter is None:
-        raise UnsupportedError(
-            f"unknown architecture; known are {', '.join(_CONVERTERS)}",
-            file=config,
-            field="architectures[0]",
-            value=checkpoint.architecture,
-        )
-    return converter(ConfigReader(checkpoint.config, config))
+    config = ConfigReader(checkpoint.config, checkpoint.path / "config.json")
+    check_architecture(checkpoint.architecture, tuple(_CONVERTERS), config)
+    check_text_only(config)
+    return _CONVERTERS[checkpoint.architecture](config)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import UnsupportedError
 from ..io.gguf_format import MetadataValue, boolean, f32, u32
 from .conversion import ConfigReader, Conversion, TensorSource
+from .refusals import refuse_flags, refuse_present
+from .rope_config import read_rope_config
 from .sizes import Sizes, check_activation, read_sizes
 
 ARCHITECTURE = "phi2"
@@ -28,17 +29,11 @@ def conversion(config: ConfigReader) -> Conversion:
     CheckpointError
         A field is missing, of the wrong type or out of range.
     UnsupportedError
-        The activation, the rotary embedding or the head size is none that GGUF's Phi-2 has, or
-        queries and keys are normalized.
+        The activation, a norm, the rotary embedding or the head size is none that GGUF's Phi-2 has.
     """
     check_activation(config, "gelu_new", "gelu_pytorch_tanh")
-    if config.flag("qk_layernorm", False):
-        raise UnsupportedError(
-            "GGUF has no norms of queries and keys for Phi-2",
-            file=config.file,
-            field="qk_layernorm",
-            value=True,
-        )
+    refuse_flags(config, "qk_layernorm")
+    refuse_present(config, "rms_norm_eps", "only layer norms are supported for Phi-2")
     sizes = read_sizes(config)
     tied = config.flag("tie_word_embeddings", False)
     tensors = {
@@ -62,7 +57,7 @@ def conversion(config: ConfigReader) -> Conversion:
 
 
 def _metadata(config: ConfigReader, sizes: Sizes) -> dict[str, MetadataValue]:
-    theta, dims = _read_rope(config, sizes)
+    rope = read_rope_config(config, sizes, theta=_THETA, fraction=0.5)
     values = {
         "context_length": u32(config.count("max_position_embeddings", 2048)),
         "embedding_length": u32(sizes.hidden),
@@ -71,28 +66,12 @@ def _metadata(config: ConfigReader, sizes: Sizes) -> dict[str, MetadataValue]:
         "attention.head_count": u32(sizes.heads),
         "attention.head_count_kv": u32(sizes.kv_heads),
         "attention.layer_norm_epsilon": f32(config.real("layer_norm_eps", 1e-5)),
-        "rope.dimension_count": u32(dims),
+        "rope.dimension_count": u32(rope.dims),
     }
-    if theta != _THETA:
-        values["rope.freq_base"] = f32(theta)
+    if rope.theta != _THETA:
+        values["rope.freq_base"] = f32(rope.theta)
     prefixed = {f"{ARCHITECTURE}.{key}": value for key, value in values.items()}
     return {**prefixed, "tokenizer.ggml.add_bos_token": boolean(False)}
-
-
-def _read_rope(config: ConfigReader, sizes: Sizes) -> tuple[float, int]:
-    """Read theta and the number of rotated dimensions from either layout of configuration."""
-    scaling = config.section("rope_parameters", "rope_scaling") or ConfigReader({}, config.file)
-    kind = scaling.text("rope_type", scaling.text("type", "default"))
-    if kind != "default":
-        raise UnsupportedError(
-            "unknown rotary embedding", file=config.file, field="rope_type", value=kind
-        )
-    theta = scaling.real("rope_theta", config.real("rope_theta", _THETA))
-    fraction = scaling.real("partial_rotary_factor", config.real("partial_rotary_factor", 0.5))
-    dims = int(sizes.head_dim * fraction)
-    if not 0 < dims <= sizes.head_dim or dims % 2:
-        raise config.error("partial_rotary_factor", f"gives {dims} of {sizes.head_dim} dimensions")
-    return theta, dims
 
 
 def _biased(sizes: Sizes) -> Iterator[_Shapes]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UnsupportedError
 from ..io.gguf_format import MetadataValue, f32, u32
 from .conversion import ConfigReader, Conversion, TensorSource
+from .refusals import refuse_flags, refuse_present
+from .rope_config import DEFAULT, agreed, read_rope_config
 from .sizes import Sizes, check_activation, read_sizes
 
 ARCHITECTURE = "phi3"
@@ -43,9 +44,13 @@ def conversion(config: ConfigReader) -> Conversion:
     CheckpointError
         A field is missing, of the wrong type or out of range.
     UnsupportedError
-        The activation, the rotary embedding or the head size is none that GGUF's Phi-3 has.
+        The activation, a bias, a norm, the rotary embedding or the head size is none that GGUF's
+        Phi-3 has.
     """
     check_activation(config, "silu", "swish")
+    refuse_flags(config, "attention_bias", "mlp_bias", "lm_head_bias", "qk_layernorm")
+    for field in ("layer_norm_eps", "layer_norm_epsilon"):
+        refuse_present(config, field, "only RMS norms are supported for Phi-3")
     shape = read_sizes(config)
     rope = read_rope(config, shape)
     tied = config.flag("tie_word_embeddings", False)
@@ -58,33 +63,21 @@ def conversion(config: ConfigReader) -> Conversion:
     )
 
 
-def read_rope(config: ConfigReader, shape: Sizes) -> RopeSettings:
-    """Read either layout: ``rope_scaling`` beside ``rope_theta``, or ``rope_parameters``."""
-    scaling = config.section("rope_parameters", "rope_scaling") or ConfigReader({}, config.file)
-    theta = scaling.real("rope_theta", config.real("rope_theta", 10000.0))
-    fraction = scaling.real("partial_rotary_factor", config.real("partial_rotary_factor", 1.0))
-    dims = int(shape.head_dim * fraction)
-    if not 0 < dims <= shape.head_dim or dims % 2:
-        raise config.error("partial_rotary_factor", f"gives {dims} of {shape.head_dim} dimensions")
-    original = scaling.count(
-        "original_max_position_embeddings",
-        config.count("original_max_position_embeddings", 4096),
-        at_least=2,
+def read_rope(config: ConfigReader, shape: Sizes, theta: float = 10000.0) -> RopeSettings:
+    """Read the rotary embedding, with LongRoPE's settings if it has them."""
+    rope = read_rope_config(config, shape, *_LONG_ROPE, theta=theta)
+    original = agreed(rope.scaling, config, "original_max_position_embeddings").count(
+        "original_max_position_embeddings", 4096, at_least=2
     )
-    kind = scaling.text("rope_type", scaling.text("type", "default"))
-    if kind == "default":
-        return RopeSettings(theta, dims, original, 1.0, None, None)
-    if kind not in _LONG_ROPE:
-        raise UnsupportedError(
-            "unknown rotary embedding", file=config.file, field="rope_type", value=kind
-        )
+    if rope.kind == DEFAULT:
+        return RopeSettings(rope.theta, rope.dims, original, 1.0, None, None)
     return RopeSettings(
-        theta=theta,
-        dims=dims,
+        theta=rope.theta,
+        dims=rope.dims,
         original_context=original,
-        attention_factor=_attention_factor(config, scaling, original),
-        long_factors=scaling.reals("long_factor", dims // 2),
-        short_factors=scaling.reals("short_factor", dims // 2),
+        attention_factor=_attention_factor(config, rope.scaling, original),
+        long_factors=rope.scaling.reals("long_factor", rope.dims // 2),
+        short_factors=rope.scaling.reals("short_factor", rope.dims // 2),
     )
 
 

@@ -15,9 +15,10 @@ from ..io.gguf_format import u32
 from .conversion import ConfigReader, Conversion, TensorSource
 from .phi3_convert import RopeSettings, factor_tensors, hyperparameters, read_rope
 from .phimoe import ARCHITECTURE, CHOICES, JITTER
+from .refusals import refuse_flags
 from .sizes import Sizes, check_activation, read_sizes
 
-_DEFAULTS = {"max_position_embeddings": 131072, "rope_theta": 1e6, "sliding_window": 0}
+_DEFAULTS = {"max_position_embeddings": 131072, "sliding_window": 0}
 
 
 def conversion(config: ConfigReader) -> Conversion:
@@ -33,6 +34,7 @@ def conversion(config: ConfigReader) -> Conversion:
     given = {key: value for key, value in config.config.items() if value is not None}
     config = ConfigReader({**_DEFAULTS, **given}, config.file)
     check_activation(config, "silu", "swish")
+    refuse_flags(config, "mlp_bias", "qk_layernorm")
     _check_fixed(config)
     sizes = read_sizes(config)
     rope = _read_rope(config, sizes)
@@ -70,7 +72,7 @@ def _check_fixed(config: ConfigReader) -> None:
 
 
 def _read_rope(config: ConfigReader, sizes: Sizes) -> RopeSettings:
-    rope = read_rope(config, sizes)
+    rope = read_rope(config, sizes, theta=1e6)
     if rope.dims != sizes.head_dim:
         raise UnsupportedError(
             "only whole heads are rotated in Phi-3.5-MoE",
