@@ -13,6 +13,7 @@ from phigguf.chat import ChatTemplate
 from phigguf.continuation import Generation
 from phigguf.errors import ChatTemplateError, InvalidArgument, TokenizerError
 from phigguf.generate import chat, generate
+from phigguf.kept_session import KeptSession
 from phigguf.stop_strings import StopStrings
 from phigguf.tokenizer import Tokenizer
 
@@ -49,9 +50,18 @@ class ScriptedModel:
         self.script = [IDS[token] for token in script]
         self.read: list[list[int]] = []
 
+        self.kept_session = KeptSession(self.session)
+
     def session(self) -> ScriptedModel:
         self.read = []
         return self
+
+    def rewind(self, tokens: Sequence[int]) -> int:
+        self.read = []
+        return 0
+
+    def readable_at_once(self, count: int) -> int:
+        return count
 
     def forward(self, tokens: Sequence[int], last_only: bool = True) -> npt.NDArray[np.float32]:
         assert last_only

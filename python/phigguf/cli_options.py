@@ -117,6 +117,11 @@ sampling = _all_of(
     click.option(
         "--stop", multiple=True, metavar="TEXT", help="Stop before this text; may be repeated."
     ),
+    click.option(
+        "--speculative",
+        type=click.Choice(["prompt-lookup"]),
+        help="Guess tokens from the text so far; it stays the same and may come faster.",
+    ),
     context_size,
     kv_type,
     threads,

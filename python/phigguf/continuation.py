@@ -33,6 +33,10 @@ class Generation:
         ``"context"`` (the session is full).
     prompt_tokens
         Number of tokens of the prompt.
+    cached_tokens
+        Number of these that the text before had left in memory, so that they were not read again.
+    drafted_tokens, accepted_tokens
+        Number of tokens that were guessed ahead, and how many of these guesses were right.
     prompt_seconds, decode_seconds
         Time to read the prompt, and for everything after it; other texts' share included where
         several are generated at once.
@@ -44,11 +48,14 @@ class Generation:
     prompt_tokens: int
     prompt_seconds: float
     decode_seconds: float
+    cached_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     @property
     def prompt_tps(self) -> float:
-        """Tokens of the prompt read per second."""
-        return self.prompt_tokens / max(self.prompt_seconds, 1e-9)
+        """Tokens of the prompt read per second, without those that were in memory."""
+        return (self.prompt_tokens - self.cached_tokens) / max(self.prompt_seconds, 1e-9)
 
     @property
     def decode_tps(self) -> float:
@@ -77,8 +84,12 @@ class Continuation:
 
     Attributes
     ----------
+    tokens
+        The prompt and what was chosen after it.
     unread
-        Tokens that the model has to read next; none when the text is finished.
+        The last of these, which the model has to read next; none when the text is finished.
+    drafted, accepted
+        How many tokens were guessed ahead, and how many of these guesses were right.
     """
 
     def __init__(
@@ -95,14 +106,25 @@ class Continuation:
         self._stops = stops
         self._sampler = sampler
         self._prompt_length = len(prompt)
-        self._tokens = list(prompt)
+        self.tokens = list(prompt)
         self._shown: list[str] = []
         self._most = n_ctx + 1  # the last token need not be read
         self._reason: FinishReason = "context"
         if max_tokens is not None and len(prompt) + max_tokens <= self._most:
             self._most, self._reason = len(prompt) + max_tokens, "length"
         self.unread = list(prompt) if len(prompt) < self._most else []
+        self._cached = self.drafted = self.accepted = 0
         self._started = self._prompt_read = self._ended = time.perf_counter()
+
+    @property
+    def room(self) -> int:
+        """The most tokens that may still be chosen."""
+        return self._most - len(self.tokens) if self.unread else 0
+
+    def skip(self, count: int) -> None:
+        """Take note that the model has read the first so many tokens of the prompt."""
+        self._cached = count
+        del self.unread[:count]
 
     def take(self, logits: npt.NDArray[np.float32]) -> str:
         """Choose the token after those that were to be read.
@@ -117,15 +139,15 @@ class Continuation:
         str
             The text that is certain with it; may be empty.
         """
-        if len(self._tokens) == self._prompt_length:
+        if len(self.tokens) == self._prompt_length:
             self._prompt_read = time.perf_counter()
-        token = self._sampler.sample(logits, self._tokens)
-        self._tokens.append(token)
+        token = self._sampler.sample(logits, self.tokens)
+        self.tokens.append(token)
         if token in self._eos_ids:
             self._reason = "end"
             return self._finish("")
         piece = self._stops.feed(self._decoder.feed(token))
-        if self._stops.found or len(self._tokens) == self._most:
+        if self._stops.found or len(self.tokens) == self._most:
             return self._finish(piece)
         self.unread = [token]
         return self._show(piece)
@@ -134,11 +156,14 @@ class Continuation:
         """Return the text, which must be finished."""
         return Generation(
             text="".join(self._shown),
-            token_ids=self._tokens[self._prompt_length :],
+            token_ids=self.tokens[self._prompt_length :],
             finish_reason="stop" if self._stops.found else self._reason,
             prompt_tokens=self._prompt_length,
             prompt_seconds=self._prompt_read - self._started,
             decode_seconds=self._ended - self._prompt_read,
+            cached_tokens=self._cached,
+            drafted_tokens=self.drafted,
+            accepted_tokens=self.accepted,
         )
 
     def _finish(self, piece: str) -> str:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from .chat import ChatTemplate, Message
 from .continuation import Continuation, Generation
 from .errors import InvalidArgument
+from .kept_session import KeptSession
 from .sampling import Sampler
+from .speculation import LONGEST_DRAFT, Drafter, Speculation, new_drafter
 from .stop_strings import StopStrings
 from .tokenizer import Tokenizer
 
@@ -23,7 +25,19 @@ class Session(Protocol):
     """One text in the making: a model with a cache of what it has read."""
 
     def forward(self, tokens: Sequence[int], last_only: bool = True) -> npt.NDArray[np.float32]:
-        """Read tokens after those before; return float32 [1, n_vocab] for the last one."""
+        """Read tokens after those before; return float32 [1 or len(tokens), n_vocab]."""
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+
+    def rewind(self, tokens: Sequence[int]) -> int:
+        """Forget all but a beginning of `tokens`, never all of them; return its length."""
+
+    def readable_at_once(self, count: int) -> int:
+        """Return how many of `count` tokens, read at once, get the logits of one by one."""
+
+    def __len__(self) -> int:
+        """Return the number of tokens read."""
 
 
 class LanguageModel(Protocol):
@@ -40,6 +54,10 @@ class LanguageModel(Protocol):
     @property
     def n_ctx(self) -> int:
         """The most tokens that a session can hold."""
+
+    @property
+    def kept_session(self) -> KeptSession[Any]:
+        """Lends the session of the last text, or a new one."""
 
     def session(self) -> Session:
         """Return a session that has read nothing."""
@@ -78,6 +96,7 @@ def generate(
     *,
     max_tokens: int | None = ...,
     stop: str | Iterable[str] = ...,
+    speculative: Speculation | None = ...,
     stream: Literal[False] = ...,
     **sampling: Any,
 ) -> Generation: ...
@@ -90,6 +109,7 @@ def generate(
     *,
     max_tokens: int | None = ...,
     stop: str | Iterable[str] = ...,
+    speculative: Speculation | None = ...,
     stream: Literal[True],
     **sampling: Any,
 ) -> GenerationStream: ...
@@ -112,10 +132,14 @@ def generate(
     *,
     max_tokens: int | None = 128,
     stop: str | Iterable[str] = (),
+    speculative: Speculation | None = None,
     stream: bool = False,
     **sampling: Any,
 ) -> Generation | GenerationStream | list[Generation]:
     """Continue a prompt, or several at once.
+
+    What a single prompt has in common with the text before is not read again: the model keeps that
+    text in its `kept_session`.
 
     Parameters
     ----------
@@ -128,6 +152,10 @@ def generate(
         The most tokens to generate; None: until the session is full.
     stop
         Texts before which to stop, one or several.
+    speculative
+        ``"prompt-lookup"`` guesses several tokens at once from what followed a similar place of the
+        text, and reads them together. The text is the same, token by token, with any sampling; it
+        comes faster where it repeats itself or the prompt. One prompt only.
     stream
         Return an iterator over pieces of the text as they become certain. A piece that may be the
         beginning of a stop string is held back until it is known not to be. One prompt only.
@@ -156,13 +184,16 @@ def generate(
         return Continuation(model.tokenizer, tokens, model.n_ctx, max_tokens, searcher, sampler)
 
     if not _is_batch(prompt):
-        pieces = _stream(begin(cast(Prompt, prompt), "prompt", **sampling), model.session())
+        drafter = new_drafter(speculative)
+        pieces = _stream(begin(cast(Prompt, prompt), "prompt", **sampling), model, drafter)
         if stream:
             return GenerationStream(pieces)
         *_, result = pieces
         return cast(Generation, result)
     if stream:
         raise InvalidArgument("only one text can be streamed", field="stream", value=stream)
+    if speculative:
+        raise InvalidArgument("is for one text only", field="speculative", value=speculative)
     seeds = _checked_seeds(sampling.pop("seed", None), len(prompt))
     texts = [
         begin(cast(Prompt, one), f"prompt[{i}]", seed=seeds[i], **sampling)
@@ -224,13 +255,37 @@ def chat(
     return cast("Generation | GenerationStream", answer)
 
 
-def _stream(text: Continuation, session: Session) -> Iterator[str | Generation]:
+def _stream(
+    text: Continuation, model: LanguageModel, drafter: Drafter
+) -> Iterator[str | Generation]:
     """Yield the pieces of the text, and last the whole."""
-    while text.unread:
-        piece = text.take(session.forward(text.unread)[-1])
-        if piece:
-            yield piece
+    with model.kept_session.lend(text.tokens) as (session, cached):
+        text.skip(cached)
+        while text.unread:
+            draft = _draft(text, session, drafter)
+            logits = session.forward([*text.unread, *draft], last_only=not draft)
+            accepted = 0
+            for row, guess in zip(logits, [*draft, None], strict=True):
+                piece = text.take(row)
+                if piece:
+                    yield piece
+                if text.unread != [guess]:
+                    break
+                accepted += 1
+            if draft:
+                session.truncate(len(session) - len(draft) + accepted)
+                text.drafted += len(draft)
+                text.accepted += accepted
+                drafter.learn(len(draft), accepted)
     yield text.result()
+
+
+def _draft(text: Continuation, session: Session, drafter: Drafter) -> list[int]:
+    """Guess tokens to be read together with the one that is certain."""
+    if len(text.unread) != 1:
+        return []
+    most = min(text.room, session.readable_at_once(1 + LONGEST_DRAFT)) - 1
+    return drafter.draft(text.tokens, most)
 
 
 def _together(model: LanguageModel, texts: list[Continuation]) -> list[Generation]:

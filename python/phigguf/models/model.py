@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from .. import _core
 from ..errors import InvalidArgument, UnsupportedError
 from ..io.gguf import GGUFFile, read_gguf
+from ..kept_session import KeptSession
 from . import phi2, phi3, phimoe
 from .network import Floats, Network
 from .session import Session, forward_together
@@ -41,6 +42,9 @@ class Model:
         The most tokens that a session can hold.
     kv_type
         The tensor type of cached keys and values.
+    kept_session
+        What the last text left in memory; a next one that begins alike continues it.
+        `kept_session.clear()` frees it.
     """
 
     def __init__(self, file: GGUFFile, n_ctx: int | None = None, kv_type: str = "F16") -> None:
@@ -53,6 +57,7 @@ class Model:
             )
         self.kv_type = kv_type
         self.new_cache()  # refuses a type whose blocks do not fit a head
+        self.kept_session = KeptSession(self.session)
 
     @property
     def n_vocab(self) -> int:

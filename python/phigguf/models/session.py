@@ -87,6 +87,34 @@ class Session:
         del self.tokens[length:]
         self._cache.truncate(length)
 
+    def rewind(self, tokens: Sequence[int]) -> int:
+        """Forget all that does not help to read a text.
+
+        Parameters
+        ----------
+        tokens
+            The text; at least one id.
+
+        Returns
+        -------
+        int
+            How many of `tokens`, not all, the session has read and need not be read again. It has
+            read nothing else.
+        """
+        same = 0
+        if self._network.rope.is_long(len(tokens)) == self._cached_as_long:
+            same = _common_prefix(self.tokens, tokens[:-1])
+        self.truncate(same)
+        return same
+
+    def readable_at_once(self, count: int) -> int:
+        """Return how many of `count` tokens, read by one call, get the logits of a call for each.
+
+        All, unless the sequence becomes long among them (LongRoPE): then those before.
+        """
+        change = self._network.rope.original_context
+        return change - len(self) if len(self) < change < len(self) + count else count
+
     def _checked(self, tokens: Sequence[int], name: str) -> list[int]:
         ids = [int(token) for token in tokens]
         room = self.n_ctx - len(self)
@@ -234,6 +262,12 @@ def _read_chunk(readings: list[_Reading], pieces: list[Piece]) -> None:
     logits = network.logits(x[np.concatenate(rows)])
     for reading, part in zip(readings, np.split(logits, np.cumsum(counts[:-1])), strict=True):
         reading.logits.append(part)
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """Count the tokens with which both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _joined(parts: list[Floats]) -> Floats:
