@@ -14,7 +14,7 @@ import pytest
 import phigguf
 from phigguf.continuation import Generation
 from phigguf.kept_session import KeptSession
-from phigguf.models import Session
+from phigguf.models import Model, Session
 from tiny_checkpoints import ORIGINAL, WINDOW, write_tiny_checkpoint
 
 NAMES = ["phi2", "phimoe with LongRoPE", "phimoe with a sliding window"]
@@ -51,14 +51,28 @@ def test_answers_are_those_of_a_fresh_model(path: Path) -> None:
 @pytest.mark.parametrize("kv_type", ["F32", "F16"])
 def test_logits_after_a_rewind_are_those_of_a_new_session(path: Path, kv_type: str) -> None:
     model = phigguf.load(path, kv_type=kv_type)
-    before, text = tokens(70), tokens(50) + tokens(9, seed=8)
+    assert read_another_text(model, 70) == 50
+
+
+def read_another_text(model: Model, length: int) -> int:
+    """Rewind a session from a text to another that shares 50 tokens; return what was kept."""
+    before, text = tokens(length), tokens(50) + tokens(9, seed=8)
     session = model.session()
-    session.forward(before)
+    for start in range(0, length, 10):
+        session.forward(before[start : start + 10])
     cached = session.rewind(text)
-    assert cached == 50
-    assert np.array_equal(
-        session.forward(text[cached:], last_only=False), model.logits(text)[cached:]
-    )
+    assert len(session) == cached
+    logits = session.forward(text[cached:], last_only=False)
+    assert np.array_equal(logits, model.logits(text)[cached:])
+    return cached
+
+
+def test_what_a_sliding_window_has_let_go_of_is_read_anew(tmp_path: Path) -> None:
+    name = "phimoe with a sliding window"
+    write_tiny_checkpoint(tmp_path, name, max_position_embeddings=512)
+    phigguf.convert(tmp_path, tmp_path / "model.gguf", "F32", progress=False)
+    model = phigguf.load(tmp_path / "model.gguf")
+    assert [read_another_text(model, length) for length in (200, 300)] == [50, 0]
 
 
 def test_only_what_is_new_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,8 @@ class Session:
         if self._network.rope.is_long(len(tokens)) == self._cached_as_long:
             same = _common_prefix(self.tokens, tokens[:-1])
         self.truncate(same)
-        return same
+        self.truncate(len(self._cache))  # a sliding window may have let go of more
+        return len(self)
 
     def readable_at_once(self, count: int) -> int:
         """Return how many of `count` tokens, read by one call, get the logits of a call for each.
