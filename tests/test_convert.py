@@ -33,7 +33,7 @@ from phigguf.io.gguf_format import ArrayOf
 from phigguf.io.gguf_writer import GGUFWriter
 from phigguf.io.imatrix import Imatrix
 from phigguf.io.safetensors import SafetensorsFile
-from phigguf.recipes import RECIPES
+from phigguf.recipes import STOCK_RECIPES
 from phigguf.report import Report
 from small_models import HASHED, checkpoint, imatrix_for
 
@@ -119,12 +119,12 @@ def quantized_case(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("guided", [False, True], ids=["plain", "imatrix"])
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", STOCK_RECIPES)
 def test_bytes_are_llama_cpps_quantizers(
     quantized_case: Any, recipe: str, guided: bool, target: Path
 ) -> None:
     directory, imatrix, golden = quantized_case
-    if RECIPES[recipe].needs_imatrix and not guided:
+    if STOCK_RECIPES[recipe].needs_imatrix and not guided:
         with pytest.raises(
             InvalidArgument, match=r"blk\.0\.\w+\.weight: Q2_K in a Q2_K_S file needs"
         ):

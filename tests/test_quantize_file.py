@@ -103,6 +103,20 @@ def test_options_are_those_of_convert(model: Path, source: Path, tmp_path: Path)
     assert types["blk.1.ffn_down.weight"] == "Q3_K"
 
 
+def test_a_recipe_of_our_own_is_named_in_the_file_until_another_takes_its_place(
+    model: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
+    hf_to_gguf.convert(model, first, "Q4_K_M_DOWN8", progress=False)
+    quantize_file(first, second, "Q8_0", allow_requantize=True)
+    with read_gguf(first) as ours, read_gguf(second) as stock:
+        assert ours.metadata["phigguf.recipe"] == "Q4_K_M_DOWN8"
+        assert ours.metadata["general.file_type"] == 15
+        assert ours.tensors["blk.0.ffn_down.weight"].type.name == "Q8_0"
+        assert "phigguf.recipe" not in stock.metadata
+        assert stock.metadata["general.file_type"] == 7
+
+
 def test_metadata_is_kept_with_its_types_and_marked_at_the_end(
     tmp_path: Path, target: Path
 ) -> None:

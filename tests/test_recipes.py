@@ -16,14 +16,14 @@ from phigguf.errors import GGUFError, InvalidArgument, ShapeError, UnsupportedEr
 from phigguf.models.conversion import ConfigReader
 from phigguf.models.phi3_convert import conversion
 from phigguf.plan import Choices, Geometry, PlanTensor, is_quantizable, layout_order, plan
-from phigguf.recipes import RECIPES, Recipe, find_recipe
+from phigguf.recipes import RECIPES, STOCK_RECIPES, Recipe, find_recipe
 from phigguf.types import tensor_type
 from small_models import GEOMETRIES, OVERRIDDEN, OVERRIDES
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("recipes.json").read_text())
 VARIANTS = [
     (name, has_imatrix)
-    for name, recipe in RECIPES.items()
+    for name, recipe in STOCK_RECIPES.items()
     for has_imatrix in (False, True)
     if has_imatrix or not recipe.needs_imatrix
 ]
@@ -91,7 +91,7 @@ def runs_by_kind(planned: Iterable[PlanTensor]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("recipe", STOCK_RECIPES.values(), ids=STOCK_RECIPES)
 def test_file_types_are_ggufs(recipe: Recipe) -> None:
     names = {f"MOSTLY_{recipe.name}", f"ALL_{recipe.name}"}
     assert gguf.LlamaFileType(recipe.file_type).name in names
@@ -107,6 +107,23 @@ def test_names_in_any_case_and_llama_cpps_aliases(asked: str, found: str) -> Non
 def test_unknown_recipe() -> None:
     with pytest.raises(UnsupportedError, match=r"type: unknown recipe.*Q4_K_M.*'Q4_K_X'"):
         find_recipe("Q4_K_X")
+
+
+# --- Our own ---
+
+
+@pytest.mark.parametrize("layers", [1, 4, 32])
+def test_down8_is_q4_k_m_with_ffn_down_at_8_bits(layers: int) -> None:
+    names = [
+        f"blk.{i}.{kind}" for i in range(layers) for kind in ("attn_qkv", "ffn_down", "ffn_up")
+    ]
+    tensors = weights("token_embd", *names)
+    geometry = Geometry("phi3", layers, 24, 8)
+    stock = plan(RECIPES["Q4_K_M"], tensors, geometry)
+    ours = plan(RECIPES["Q4_K_M_DOWN8"], tensors, geometry)
+    for theirs, tensor in zip(stock, ours, strict=True):
+        expected = "Q8_0" if "ffn_down" in tensor.name else theirs.type.name
+        assert tensor.type.name == expected, tensor.name
 
 
 # --- What callers change ---

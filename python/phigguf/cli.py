@@ -69,7 +69,7 @@ def cli() -> None:
     "type_name",
     default="BF16",
     show_default=True,
-    help="Tensor type or recipe, such as Q8_0 or Q4_K_M.",
+    help=options.TYPES,
 )
 @options.quantizing
 def convert(checkpoint: Path, output: Path, type_name: str, as_json: bool, **settings: Any) -> None:
@@ -86,7 +86,7 @@ def convert(checkpoint: Path, output: Path, type_name: str, as_json: bool, **set
 )
 @options.quantizing
 def quantize(source: Path, output: Path, type_name: str, as_json: bool, **settings: Any) -> None:
-    """Turn the GGUF file SOURCE into one of another TYPE or recipe."""
+    """Turn the GGUF file SOURCE into one of another TYPE, which `phigguf convert --help` lists."""
     _show_report(phigguf.quantize_file(source, output, type_name, **settings), as_json)
 
 

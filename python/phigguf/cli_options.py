@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from phigguf.recipes import RECIPES
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -33,6 +35,7 @@ def _parse_overrides(
 
 
 FILE = click.Path(path_type=Path)
+TYPES = f"One of {', '.join(RECIPES)}. The last is for Phi-4-mini: Q4_K_M with ffn_down at 8 bits."
 
 model = click.argument("model", type=FILE)
 threads = click.option(

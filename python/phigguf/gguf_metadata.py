@@ -17,6 +17,7 @@ from .model_card import ModelName, lineage, parse_model_name, read_model_card, t
 from .recipes import Recipe
 
 FILE_TYPE = "general.file_type"
+RECIPE = "phigguf.recipe"  # of files with a recipe that llama.cpp has no file type for
 QUANTIZATION_VERSION = "general.quantization_version"
 
 _FORMAT_VERSION = 2  # of ggml's block layouts
@@ -168,6 +169,8 @@ def quantized(
         The importance matrix in use, if any.
     """
     added = {QUANTIZATION_VERSION: u32(_FORMAT_VERSION), FILE_TYPE: u32(recipe.file_type)}
+    if not recipe.is_stock:
+        added[RECIPE] = string(recipe.name)
     if imatrix is not None:
         added["quantize.imatrix.file"] = string(os.fspath(imatrix.path))
         if imatrix.datasets:
@@ -175,5 +178,5 @@ def quantized(
         added["quantize.imatrix.entries_count"] = u32(len(imatrix.entries))
         if imatrix.chunks > 0:
             added["quantize.imatrix.chunks_count"] = u32(imatrix.chunks)
-    kept = {key: value for key, value in metadata.items() if key not in added}
+    kept = {key: value for key, value in metadata.items() if key not in (*added, RECIPE)}
     return kept | added

@@ -1,9 +1,12 @@
-"""Which type each tensor gets: llama.cpp's quantization recipes as a table.
+"""Which type each tensor gets: llama.cpp's quantization recipes as a table, and one of our own.
 
 A recipe is a default type and, for the few kinds of tensor that hurt most when squeezed, rules
 tried in order. The choices are those of llama.cpp's quantizer for the Phi architectures, whose
 fused query-key-value tensor counts as the value projection that it contains. `plan` applies a
 recipe to a model.
+
+Our own, ``Q4_K_M_DOWN8``, is Q4_K_M with every ``ffn_down`` at 8 bits. Phi-4-mini needs it: at 4
+bits throughout it falls into repeating itself, and those tensors are what cures it.
 """
 
 from __future__ import annotations
@@ -99,6 +102,9 @@ class Recipe:
         For a role, pairs of condition and type; the first condition that holds decides.
     needs_imatrix
         Types that this recipe refuses to use without an importance matrix.
+    is_stock
+        Whether llama.cpp has it. GGUF has no file type for other recipes: their files have that of
+        the stock one which most of their weights follow, and the recipe's name beside it.
     """
 
     name: str
@@ -106,6 +112,7 @@ class Recipe:
     default: str
     rules: Mapping[Role, Rules] = field(default_factory=dict)
     needs_imatrix: frozenset[str] = frozenset()
+    is_stock: bool = True
 
     @property
     def default_type(self) -> TensorType:
@@ -197,9 +204,20 @@ _TABLE = (
         },
     ),
     Recipe("Q6_K", 18, "Q6_K"),
+    Recipe(
+        "Q4_K_M_DOWN8",
+        15,
+        "Q4_K",
+        {
+            Role.ATTENTION_VALUE: ((sensitive_layer, "Q6_K"),),
+            Role.FFN_DOWN: ((always, "Q8_0"),),
+        },
+        is_stock=False,
+    ),
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _TABLE}
+STOCK_RECIPES = {name: recipe for name, recipe in RECIPES.items() if recipe.is_stock}
 
 # A k-quant's bare name means its usual mixture, as it does for llama.cpp.
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}

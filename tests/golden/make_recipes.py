@@ -21,7 +21,7 @@ from pathlib import Path
 from phigguf.hf_to_gguf import convert
 from phigguf.io.gguf import read_gguf
 from phigguf.io.imatrix import Imatrix
-from phigguf.recipes import RECIPES
+from phigguf.recipes import STOCK_RECIPES
 from phigguf.types import tensor_type
 from small_models import (
     GEOMETRIES,
@@ -144,7 +144,7 @@ def record(llama: LlamaCpp, case: str) -> tuple[Types, Hashes]:
         source, output = Path(scratch, "f32.gguf"), Path(scratch, "quantized.gguf")
         convert(checkpoint(Path(scratch, "model"), case), source, "F32", progress=False)
         imatrix = imatrix_for(source)
-        for recipe in RECIPES.values():
+        for recipe in STOCK_RECIPES.values():
             if not recipe.needs_imatrix:
                 llama.quantize(source, output, recipe.file_type)
                 types[recipe.name] = types_by_kind(output)
@@ -164,7 +164,7 @@ def record_overrides(llama: LlamaCpp) -> Types:
         source, output = Path(scratch, "f32.gguf"), Path(scratch, "quantized.gguf")
         convert(checkpoint(Path(scratch, "model"), OVERRIDDEN), source, "F32", progress=False)
         imatrix = imatrix_for(source)
-        for recipe in RECIPES.values():
+        for recipe in STOCK_RECIPES.values():
             if recipe.default_type.block_width > 1:
                 llama.quantize(source, output, recipe.file_type, imatrix, OVERRIDES)
                 types[recipe.name] = types_by_kind(output)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from phigguf import gguf_to_gguf, hf_to_gguf
-from phigguf.recipes import RECIPES
+from phigguf.recipes import STOCK_RECIPES
 from phigguf.types import tensor_type
 from small_models import GEOMETRIES, checkpoint
 from tiny_checkpoints import LARGE, write_tiny_checkpoint
@@ -19,7 +19,7 @@ from tiny_checkpoints import LARGE, write_tiny_checkpoint
 pytestmark = pytest.mark.oracle
 
 # cyllama's binding cannot pass an importance matrix; tests/golden/recipes.json covers those.
-UNGUIDED = [name for name, recipe in RECIPES.items() if not recipe.needs_imatrix]
+UNGUIDED = [name for name, recipe in STOCK_RECIPES.items() if not recipe.needs_imatrix]
 DEPTHS = ("1 layers, 1 per kv", "2 layers, 4 per kv", "4 layers, 1 per kv", "8 layers, 4 per kv")
 
 # llama.cpp ends its process on some inputs and prints on every one, so it gets its own.
@@ -65,7 +65,7 @@ def assert_equal_files(
 ) -> None:
     """Quantize by llama.cpp and by phigguf, each with its own options: all bytes agree."""
     expected, direct, detour = (tmp_path / f"{name}.gguf" for name in ("llama", "hf", "gguf"))
-    theirs = {"ftype": RECIPES[recipe].file_type, **theirs}
+    theirs = {"ftype": STOCK_RECIPES[recipe].file_type, **theirs}
     llama_cpp_quantize(model / "BF16.gguf", expected, theirs)
     hf_to_gguf.convert(model / "model", direct, recipe, progress=False, **ours)
     gguf_to_gguf.quantize_file(model / "BF16.gguf", detour, recipe, progress=False, **ours)

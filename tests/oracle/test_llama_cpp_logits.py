@@ -64,6 +64,7 @@ def llama_cpp_logits(model: Path, tokens: list[int], kv_type: str, target: Path)
         ("Q3_K_M", "F32", 2e-4),
         ("BF16", "F32", 4e-3),
         ("Q8_0", "F32", 1.5e-2),
+        ("Q4_K_M_DOWN8", "F32", 1.5e-2),
         ("Q4_K_M", "F16", 2.5e-2),
     ],
 )
