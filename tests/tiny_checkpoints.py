@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints of a few thousand random weights, for every architecture but Phi-3."""
+"""Hugging Face checkpoints of a few thousand random weights, for every Phi text model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,22 @@ def phi2_shapes(config: Config) -> Shapes:
         yield from _biased(f"{layer}.mlp.fc2", hidden, inner)
     yield from _biased("model.final_layernorm", hidden)
     yield from _biased("lm_head", config["vocab_size"], hidden)
+
+
+def phi3_shapes(config: Config) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    kv = config["num_key_value_heads"] * hidden // config["num_attention_heads"]
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{i}"
+        yield f"{layer}.input_layernorm.weight", (hidden,)
+        yield f"{layer}.self_attn.qkv_proj.weight", (hidden + 2 * kv, hidden)
+        yield f"{layer}.self_attn.o_proj.weight", (hidden, hidden)
+        yield f"{layer}.post_attention_layernorm.weight", (hidden,)
+        yield f"{layer}.mlp.gate_up_proj.weight", (2 * inner, hidden)
+        yield f"{layer}.mlp.down_proj.weight", (hidden, inner)
+    yield "model.norm.weight", (hidden,)
+    yield "lm_head.weight", (config["vocab_size"], hidden)
 
 
 def _biased(name: str, *shape: int) -> Shapes:
@@ -125,25 +141,121 @@ PHIMOE = Architecture(
 )
 
 
-def long_rope(pairs: int) -> Config:
-    """LongRoPE settings as Phi-3.5-MoE has them, with a small original context."""
+PHI3 = Architecture(
+    vocabulary="phi3",
+    config={
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        "vocab_size": 448,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 128,
+        "original_max_position_embeddings": 128,
+        "sliding_window": None,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "bos_token_id": 1,
+        "eos_token_id": 420,
+        "pad_token_id": 420,
+    },
+    shapes=phi3_shapes,
+)
+PHI4 = replace(
+    PHI3,
+    vocabulary="byte_level",
+    config={
+        **PHI3.config,
+        "vocab_size": 340,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "rope_theta": 250000.0,
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0),
+    },
+)
+
+
+def factors(pairs: int) -> Config:
+    """LongRoPE's factors."""
     rng = np.random.default_rng(pairs)
     return {
-        "original_max_position_embeddings": ORIGINAL,
+        "short_factor": rng.uniform(1, 1.3, pairs).tolist(),
+        "long_factor": rng.uniform(1, 8, pairs).tolist(),
+    }
+
+
+def long_rope(pairs: int, kind: str = "longrope", original: int = ORIGINAL) -> Config:
+    """LongRoPE settings as the models were published with them."""
+    return {
+        "original_max_position_embeddings": original,
         "rope_scaling": {
-            "type": "longrope",
-            "short_factor": rng.uniform(1, 1.3, pairs).tolist(),
-            "long_factor": rng.uniform(1, 8, pairs).tolist(),
-            "short_mscale": 1.25,
-            "long_mscale": 1.25,
+            "type": kind,
+            **factors(pairs),
+            "original_max_position_embeddings": original,
+        },
+    }
+
+
+def long_rope_with_scales(pairs: int) -> Config:
+    """LongRoPE settings as Phi-3.5-MoE has them."""
+    settings = long_rope(pairs)
+    settings["rope_scaling"] |= {"short_mscale": 1.25, "long_mscale": 1.25}
+    return settings
+
+
+def long_rope_of_transformers_5(pairs: int, theta: float, fraction: float) -> Config:
+    """LongRoPE settings in the layout of `transformers` 5."""
+    return {
+        "original_max_position_embeddings": ORIGINAL,
+        "rope_theta": None,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": theta,
+            "partial_rotary_factor": fraction,
             "original_max_position_embeddings": ORIGINAL,
+            **factors(pairs),
         },
     }
 
 
 LARGE = {"hidden_size": 256, "intermediate_size": 512}  # rows that every type's block divides
 
+PHI4_MINI = {
+    "hidden_size": 96,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "rope_theta": 10000.0,
+    "partial_rotary_factor": 0.75,
+    "tie_word_embeddings": True,
+    "sliding_window": 262144,
+}
+
+# Phi-1 and Phi-1.5 are "phi2", Phi-3.5-MoE is "phimoe with LongRoPE".
 CASES: dict[str, tuple[Architecture, Config]] = {
+    "Phi-3-mini-4k": (PHI3, {"sliding_window": WINDOW}),
+    "Phi-3-mini-128k": (PHI3, {**long_rope(8, "su"), "sliding_window": 262144}),
+    "Phi-3.5-mini": (PHI3, long_rope_of_transformers_5(8, 10000.0, 1.0)),
+    "Phi-3-medium-4k": (
+        PHI3,
+        {"num_attention_heads": 8, "num_key_value_heads": 2, "sliding_window": WINDOW},
+    ),
+    "Phi-3-medium-128k": (
+        PHI3,
+        {**long_rope(4), "num_attention_heads": 8, "num_key_value_heads": 2},
+    ),
+    "Phi-4": (PHI4, {}),
+    "Phi-4-mini": (PHI4, {**PHI4_MINI, **long_rope(6)}),
+    "Phi-4-mini at its true length": (
+        PHI4,
+        {**PHI4_MINI, **long_rope(6, original=4096), "max_position_embeddings": 131072},
+    ),
+    "phi3 with everything": (
+        PHI4,
+        {**PHI4_MINI, **long_rope_of_transformers_5(6, 500.0, 0.75), "sliding_window": WINDOW},
+    ),
     "phi2": (PHI2, {}),
     "phi2 grouped-query": (PHI2, {"num_key_value_heads": 2}),
     "phi2 with Phi-2's heads": (
@@ -165,12 +277,19 @@ CASES: dict[str, tuple[Architecture, Config]] = {
     ),
     "phimoe": (PHIMOE, {}),
     "phimoe with a sliding window": (PHIMOE, {"sliding_window": WINDOW}),
-    "phimoe with LongRoPE": (PHIMOE, long_rope(8)),
-    "phimoe large": (PHIMOE, {**LARGE, **long_rope(32), "num_local_experts": 16}),
+    "phimoe with LongRoPE": (PHIMOE, long_rope_with_scales(8)),
+    "phimoe large": (PHIMOE, {**LARGE, **long_rope_with_scales(32), "num_local_experts": 16}),
     "phi2 large": (PHI2, {**LARGE, "num_key_value_heads": 2}),
 }
 
-LENGTHS = [1, 2, WINDOW, WINDOW + 1, ORIGINAL, ORIGINAL + 1, 64]
+LENGTHS = [1, WINDOW - 1, WINDOW, WINDOW + 1, ORIGINAL - 1, ORIGINAL, ORIGINAL + 1, 2 * ORIGINAL]
+KEPT = slice(None, None, 7)  # of the logits, in golden values
+TRUE_LENGTHS = [4095, 4096, 4097, 8192]
+
+
+def lengths_of(case: str) -> list[int]:
+    """Lengths where a case could go wrong."""
+    return TRUE_LENGTHS if case.endswith("true length") else LENGTHS
 
 
 def write_tiny_checkpoint(directory: Path, case: str, **changes: Any) -> Path:

@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import phigguf
-from tiny_checkpoints import CASES, tokens_of, write_tiny_checkpoint
+from tiny_checkpoints import CASES, ORIGINAL, WINDOW, tokens_of, write_tiny_checkpoint
 
 pytestmark = pytest.mark.oracle
 
@@ -28,11 +29,11 @@ from cyllama.llama import llama_cpp
 class Model(llama_cpp.LlamaModel):
     n_vocab = property(lambda self: self.get_vocab().n_vocab)
 
-source, target, tokens, kv_type = sys.argv[1:]
+source, target, tokens, kv_type, n_ctx = sys.argv[1:]
 tokens = json.loads(tokens)
 model = Model(path_model=source, verbose=False)
 parameters = llama_cpp.LlamaContextParams()
-parameters.n_ctx = 256
+parameters.n_ctx = int(n_ctx)
 parameters.type_k = parameters.type_v = int(kv_type)
 parameters.flash_attn_type = 0
 context = llama_cpp.LlamaContext(model=model, params=parameters, verbose=False)
@@ -44,8 +45,10 @@ np.save(target, [context.get_logits_ith(i) for i in range(len(tokens))])
 GGML_IDS = {"F32": 0, "F16": 1}
 
 
-def llama_cpp_logits(model: Path, tokens: list[int], kv_type: str, target: Path) -> np.ndarray:
-    arguments = [str(model), str(target), json.dumps(tokens), str(GGML_IDS[kv_type])]
+def llama_cpp_logits(
+    model: Path, tokens: list[int], kv_type: str, target: Path, n_ctx: int = 256
+) -> np.ndarray:
+    arguments = [str(model), str(target), json.dumps(tokens), str(GGML_IDS[kv_type]), str(n_ctx)]
     command = [sys.executable, "-c", LLAMA_CPP, *arguments]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     return np.load(target)
@@ -80,29 +83,87 @@ def test_logits_are_llama_cpps(
     assert np.sqrt(np.mean(difference**2)) <= bound * theirs.std()
 
 
-DIFFERENT = [case for case in CASES if case.startswith("phimoe")]
+# --- Every architecture: where llama.cpp agrees with `transformers`, and where and why it does not ---
+
+PHIMOE = [case for case in CASES if case.startswith("phimoe")]
+WINDOWED = ["Phi-3-mini-4k", "Phi-3-medium-4k"]
+LONG_ROPE = ["Phi-3-mini-128k", "Phi-3.5-mini", "Phi-3-medium-128k", "Phi-4-mini"]
+EVERYTHING = "phi3 with everything"  # a window and LongRoPE: no length is right
+TRUE_LENGTH = "Phi-4-mini at its true length"
+PLAIN = [case for case in CASES if case not in (*PHIMOE, *WINDOWED, *LONG_ROPE, EVERYTHING)]
+EQUAL = 1e-3  # llama.cpp looks GELU up in a table of float16 numbers
+APART = 0.1
 
 
-def distance(case: str, directory: Path) -> float:
-    """Convert a tiny checkpoint and run it by both: how far apart, as a part of the spread."""
-    write_tiny_checkpoint(directory, case)
-    phigguf.convert(directory, directory / "model.gguf", "F32", progress=False)
-    tokens = tokens_of(19)
-    logits = phigguf.load(directory / "model.gguf", kv_type="F32").logits(tokens)
-    theirs = llama_cpp_logits(directory / "model.gguf", tokens, "F32", directory / "logits.npy")
-    return float(np.sqrt(np.mean((logits - theirs) ** 2)) / theirs.std())
+def ours(directory: Path, case: str, length: int, **changes: Any) -> np.ndarray:
+    """Logits of a case, its configuration changed."""
+    write_tiny_checkpoint(directory / "ours", case, **changes)
+    phigguf.convert(directory / "ours", directory / "ours.gguf", "F32", progress=False)
+    return phigguf.load(directory / "ours.gguf", kv_type="F32").logits(tokens_of(length))
 
 
-# llama.cpp looks GELU up in a table of float16 numbers.
-@pytest.mark.parametrize("case", [case for case in CASES if case not in DIFFERENT])
-def test_logits_of_other_architectures_are_llama_cpps(case: str, tmp_path: Path) -> None:
-    assert distance(case, tmp_path) < 1e-3
+def theirs(directory: Path, case: str, length: int, n_ctx: int = 256) -> np.ndarray:
+    """What llama.cpp makes of the file of a case."""
+    write_tiny_checkpoint(directory / "theirs", case)
+    model = directory / "theirs.gguf"
+    phigguf.convert(directory / "theirs", model, "F32", progress=False)
+    return llama_cpp_logits(model, tokens_of(length), "F32", directory / "logits.npy", n_ctx)
 
 
-@pytest.mark.parametrize("case", DIFFERENT)
+def distance(logits: np.ndarray, other: np.ndarray) -> float:
+    """Root of the mean square difference, as a part of the spread."""
+    return float(np.sqrt(np.mean((logits - other) ** 2)) / other.std())
+
+
+@pytest.mark.parametrize(
+    ("case", "length"),
+    [
+        *((case, 19) for case in PLAIN),
+        *((case, WINDOW) for case in WINDOWED),
+        *((case, 2 * ORIGINAL) for case in LONG_ROPE),
+    ],
+)
+def test_logits_of_every_architecture_are_llama_cpps(
+    case: str, length: int, tmp_path: Path
+) -> None:
+    assert distance(ours(tmp_path, case, length), theirs(tmp_path, case, length)) < EQUAL
+
+
+@pytest.mark.parametrize("case", WINDOWED)
+def test_llama_cpp_has_no_sliding_window(case: str, tmp_path: Path) -> None:
+    """The file names the window and the models were trained with it, but all positions are seen."""
+    length = WINDOW + 6
+    expected = theirs(tmp_path, case, length)
+    logits = ours(tmp_path, case, length)
+    assert distance(logits[:WINDOW], expected[:WINDOW]) < EQUAL
+    assert distance(logits[WINDOW:], expected[WINDOW:]) > APART
+    assert distance(ours(tmp_path, case, length, sliding_window=None), expected) < EQUAL
+
+
+@pytest.mark.parametrize("case", LONG_ROPE)
+def test_llama_cpp_takes_long_factors_in_short_sequences(case: str, tmp_path: Path) -> None:
+    """It looks at the context allocated, here 256, where LongRoPE means the sequence's length.
+
+    The same text would get other logits with another `n_ctx`.
+    """
+    expected = theirs(tmp_path, case, ORIGINAL)
+    assert distance(ours(tmp_path, case, ORIGINAL), expected) > APART
+    config = json.loads((tmp_path / "ours" / "config.json").read_text())
+    key = "rope_scaling" if "rope_scaling" in config else "rope_parameters"
+    long_only = {**config[key], "short_factor": config[key]["long_factor"]}
+    assert distance(ours(tmp_path, case, ORIGINAL, **{key: long_only}), expected) < EQUAL
+
+
+def test_llama_cpps_logits_depend_on_the_context_that_is_allocated(tmp_path: Path) -> None:
+    logits = ours(tmp_path, TRUE_LENGTH, 19)
+    assert distance(logits, theirs(tmp_path, TRUE_LENGTH, 19, n_ctx=4096)) < EQUAL
+    assert distance(logits, theirs(tmp_path, TRUE_LENGTH, 19, n_ctx=8192)) > APART
+
+
+@pytest.mark.parametrize("case", PHIMOE)
 def test_llama_cpp_computes_another_phimoe(case: str, tmp_path: Path) -> None:
     """It loads the file, but norms without taking the mean off and mixes experts by plain softmax.
 
     `transformers`, and the code published with the model, have layer norms and SparseMixer.
     """
-    assert 0.1 < distance(case, tmp_path) < np.inf
+    assert APART < distance(ours(tmp_path, case, 19), theirs(tmp_path, case, 19)) < np.inf
