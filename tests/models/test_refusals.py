@@ -143,6 +143,14 @@ def test_unknown_rotary_embedding(
     assert_refused(tmp_path / "new", UnsupportedError, "rope_parameters.rope_type", kind, problem)
 
 
+@pytest.mark.parametrize("kind", ["su", "yarn"])
+def test_phi3s_old_names_of_longrope_are_not_phimoes(kind: str, tmp_path: Path) -> None:
+    """To `transformers` "yarn" is YaRN there, and "su" is nothing."""
+    phimoe(tmp_path, **old_layout(kind, factor=2.0, **FACTORS))
+    problem = "unknown rotary embedding"
+    assert_refused(tmp_path, UnsupportedError, "rope_scaling.type", kind, problem)
+
+
 @pytest.mark.parametrize("fraction", [1.5, 0.01, 0.1])
 @pytest.mark.parametrize("checkpoint", [phi2, phi3])
 def test_rotated_part_that_is_none(

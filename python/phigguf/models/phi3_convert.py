@@ -63,9 +63,11 @@ def conversion(config: ConfigReader) -> Conversion:
     )
 
 
-def read_rope(config: ConfigReader, shape: Sizes, theta: float = 10000.0) -> RopeSettings:
-    """Read the rotary embedding, with LongRoPE's settings if it has them."""
-    rope = read_rope_config(config, shape, *_LONG_ROPE, theta=theta)
+def read_rope(
+    config: ConfigReader, shape: Sizes, *names: str, theta: float = 10000.0
+) -> RopeSettings:
+    """Read the rotary embedding, with LongRoPE's settings if it has them under one of its names."""
+    rope = read_rope_config(config, shape, *(names or _LONG_ROPE), theta=theta)
     original = agreed(rope.scaling, config, "original_max_position_embeddings").count(
         "original_max_position_embeddings", 4096, at_least=2
     )

@@ -72,7 +72,7 @@ def _check_fixed(config: ConfigReader) -> None:
 
 
 def _read_rope(config: ConfigReader, sizes: Sizes) -> RopeSettings:
-    rope = read_rope(config, sizes, theta=1e6)
+    rope = read_rope(config, sizes, "longrope", theta=1e6)
     if rope.dims != sizes.head_dim:
         raise UnsupportedError(
             "only whole heads are rotated in Phi-3.5-MoE",
