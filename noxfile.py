@@ -60,6 +60,13 @@ def neon(session: nox.Session) -> None:
 
 
 @nox.session
+def avx512(session: nox.Session) -> None:
+    """Compare the AVX-512 and AVX-VNNI kernels with the scalar ones, emulating what this CPU lacks."""
+    session.install("cmake", "ninja")
+    session.run("tools/check_avx512.sh", external=True, env={"CMAKE_GENERATOR": "Ninja"})
+
+
+@nox.session
 def asan(session: nox.Session) -> None:
     """Run the tests under the address sanitizer."""
     run_sanitized(session, "asan")

@@ -24,6 +24,11 @@ elseif(phigguf_processor MATCHES "aarch64|arm64")
 endif()
 phigguf_isa(scalar)
 
+set(PHIGGUF_ONLY_ISAS "" CACHE STRING "Compile these of the ISAs only (a list; empty: all)")
+if(PHIGGUF_ONLY_ISAS)
+  set(PHIGGUF_ISAS ${PHIGGUF_ONLY_ISAS})
+endif()
+
 # An object library of one source file for one ISA. Its floating point is strict: IEEE rounding, no fused operations
 # but those written as fma.
 function(phigguf_add_isa_object library isa source)

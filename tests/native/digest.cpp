@@ -1,7 +1,7 @@
-// Hashes what every kernel makes of fixed inputs, on every ISA that this CPU runs.
+// Hashes what every kernel makes of fixed inputs: `digest [ISA...]`, on those ISAs or on every one that this CPU runs.
 //
 // One line per kernel, type and input goes to stdout, equal on every machine; the names of the ISAs that ran go to
-// stderr. The exit status is 1 where two ISAs disagree, and stderr says about what.
+// stderr. The exit status is 1 where two ISAs disagree, and stderr says about what; 2 where one cannot run here.
 #include <cstdio>
 
 #include "dispatch/dispatch.h"
@@ -19,16 +19,20 @@ std::vector<std::string> all_results() {
   return results.lines();
 }
 
-int run() {
+int run(const std::vector<std::string>& isas) {
   std::vector<std::string> reference, disagreements;
   std::string ran;
-  for (const std::string& isa : available_isas()) {
-    select_isa(isa);
+  for (const std::string& isa : isas) {
+    if (!select_isa(isa)) {
+      std::fprintf(stderr, "this CPU does not run %s\n", isa.c_str());
+      return 2;
+    }
     ran += std::string(" ") + kernels().isa;
     const std::vector<std::string> lines = all_results();
     if (reference.empty()) reference = lines;
     for (size_t i = 0; i < lines.size(); ++i) {
-      if (lines[i] != reference[i]) disagreements.push_back(isa + ": " + lines[i] + ", not " + reference[i]);
+      if (lines[i] != reference[i])
+        disagreements.push_back(isa + ": " + lines[i] + ", but " + isas[0] + ": " + reference[i]);
     }
   }
   for (const std::string& line : reference) std::printf("%s\n", line.c_str());
@@ -40,4 +44,7 @@ int run() {
 }  // namespace
 }  // namespace phigguf::digest
 
-int main() { return phigguf::digest::run(); }
+int main(int argc, char** argv) {
+  const std::vector<std::string> named(argv + 1, argv + argc);
+  return phigguf::digest::run(named.empty() ? phigguf::available_isas() : named);
+}
