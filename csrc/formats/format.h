@@ -4,9 +4,11 @@
 //   Block              its layout in blocks.h
 //   kWidth, kSubWidth  weights in a block, weights that share a sub-block scale
 //   kZeroPoint         the code that stands for 0
+//   kCodeBits          bits of a code
 //   kMin               how the block's minimum enters a weight
 //   Quantizer          which search of kernels/quantize_*.h makes its blocks
-//   unpack, pack       Block <-> Fields, exact inverses of each other
+//   unpack             the bytes of a block to `FieldWords`, for one block or for one in every lane
+//   pack               Fields to Block, its exact inverse
 // and a weight is    (scale * sub_scale) * (code - kZeroPoint)   [- min * sub_min | + min].
 #pragma once
 
@@ -30,31 +32,112 @@ struct FieldsOf {
 template <class Format>
 using Fields = FieldsOf<Format::kWidth, Format::kSubWidth>;
 
-// Four-bit codes of one 32-wide block: weight i in the low nibble of byte i, weight 16 + i in the high one. Eight
-// bytes at a time in a word: compilers unroll loops of sixteen before they think of vectors.
-inline void unpack_nibbles(const uint8_t (&low)[16], uint8_t (&code)[32]) {
-  constexpr uint64_t kLowNibbles = UINT64_C(0x0f0f0f0f0f0f0f0f);
-  for (int i = 0; i < 16; i += 8) {
-    uint64_t bytes;
-    std::memcpy(&bytes, low + i, 8);
-    const uint64_t first = bytes & kLowNibbles, second = (bytes >> 4) & kLowNibbles;
-    std::memcpy(code + i, &first, 8);
-    std::memcpy(code + 16 + i, &second, 8);
+// The same by words of four bytes: a Word is a uint32_t of one block, or an i32v with a block in every lane.
+template <class Format, class Word>
+struct FieldWords {
+  static constexpr int kSubBlocks = Format::kWidth / Format::kSubWidth;
+  static constexpr int kSubWords = kSubBlocks < 4 ? 1 : kSubBlocks / 4;
+  Word scale, min;
+  Word sub_scale[kSubWords], sub_min[kSubWords];  // bytes; left alone where there is one sub-block
+  Word code[Format::kWidth / 4];
+};
+
+template <class Word>
+inline Word repeat(uint32_t bits);
+template <>
+inline uint32_t repeat<uint32_t>(uint32_t bits) {
+  return bits;
+}
+template <>
+inline i32v repeat<i32v>(uint32_t bits) {
+  return set(static_cast<int32_t>(bits));
+}
+
+template <class Word>
+inline Word low_half(Word word) {
+  return word & repeat<Word>(0xffff);
+}
+template <class Word>
+inline Word high_half(Word word) {
+  return (word >> 16) & repeat<Word>(0xffff);
+}
+// Bits 16 to 47 of two words.
+template <class Word>
+inline Word middle(Word low, Word high) {
+  return high_half(low) | (high << 16);
+}
+// Some bits of every byte, moved to the bottom of the byte.
+template <class Word>
+inline Word bits_of_bytes(Word word, int first, uint32_t mask) {
+  return (word >> first) & repeat<Word>(mask * 0x01010101u);
+}
+// 32 less in every byte of 0 to 63: with its top bit set no byte borrows from the next.
+template <class Word>
+inline Word minus_32(Word bytes) {
+  return ((bytes | repeat<Word>(0x80808080u)) - repeat<Word>(0x20202020u)) ^ repeat<Word>(0x80808080u);
+}
+
+// Where unpack reads a single block.
+class BlockBytes {
+ public:
+  using Word = uint32_t;
+  explicit BlockBytes(const void* block) : bytes_(static_cast<const uint8_t*>(block)) {}
+  void quad(size_t offset, uint32_t (&words)[4]) const { std::memcpy(words, bytes_ + offset, sizeof words); }
+
+ private:
+  const uint8_t* bytes_;
+};
+
+// Where it reads a block from each of kLanes rows, `offset` bytes from their beginnings.
+class LaneBytes {
+ public:
+  using Word = i32v;
+  LaneBytes(const uint8_t* const (&rows)[kLanes], size_t offset) : rows_(rows), offset_(offset) {}
+  void quad(size_t offset, i32v (&words)[4]) const { load_quads(rows_, offset_ + offset, words); }
+
+ private:
+  const uint8_t* const (&rows_)[kLanes];
+  size_t offset_;
+};
+
+// The fields of a single block.
+template <class Format>
+inline void unpack_block(const typename Format::Block& block, Fields<Format>& fields) {
+  FieldWords<Format, uint32_t> words;
+  Format::unpack(BlockBytes(&block), words);
+  fields.scale = static_cast<uint16_t>(words.scale);
+  fields.min = static_cast<uint16_t>(words.min);
+  if constexpr (Fields<Format>::kSubBlocks > 1) {
+    std::memcpy(fields.sub_scale, words.sub_scale, sizeof fields.sub_scale);
+    std::memcpy(fields.sub_min, words.sub_min, sizeof fields.sub_min);
+  } else {
+    fields.sub_scale[0] = 1;
+    fields.sub_min[0] = 1;
+  }
+  std::memcpy(fields.code, words.code, sizeof fields.code);
+}
+
+// Four-bit codes of one 32-wide block: weight i in the low nibble of byte i, weight 16 + i in the high one.
+template <class Source, class Word>
+inline void unpack_nibbles(const Source& source, size_t offset, Word (&code)[8]) {
+  Word low[4];
+  source.quad(offset, low);
+  for (int i = 0; i < 4; ++i) {
+    code[i] = bits_of_bytes(low[i], 0, 15);
+    code[4 + i] = bits_of_bytes(low[i], 4, 15);
   }
 }
 inline void pack_nibbles(const uint8_t (&code)[32], uint8_t (&low)[16]) {
   for (int i = 0; i < 16; ++i) low[i] = static_cast<uint8_t>((code[i] & 15) | (code[16 + i] << 4));
 }
 
-// The fifth bits of one 32-wide block: weight i in bit i of a little-endian word.
-inline void unpack_fifth_bits(const uint8_t (&high)[4], uint8_t (&code)[32]) {
-  for (int i = 0; i < 4; ++i) {
-    const uint64_t bit_of_each = high[i] * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
-    const uint64_t top_bit_if_set = bit_of_each + UINT64_C(0x7f7f7f7f7f7f7f7f);
-    uint64_t codes;
-    std::memcpy(&codes, code + 8 * i, 8);
-    codes |= (top_bit_if_set >> 3) & UINT64_C(0x1010101010101010);
-    std::memcpy(code + 8 * i, &codes, 8);
+// The fifth bits of one 32-wide block: weight i in bit i of a word. Multiplying copies a nibble to every seventh bit,
+// so that its bit j lands at the bottom of byte j.
+template <class Word>
+inline void unpack_fifth_bits(Word high, Word (&code)[8]) {
+  for (int i = 0; i < 8; ++i) {
+    const Word nibble = (high >> (4 * i)) & repeat<Word>(15);
+    code[i] = code[i] | (bits_of_bytes(nibble * repeat<Word>(0x00204081), 0, 1) << 4);
   }
 }
 inline void pack_fifth_bits(const uint8_t (&code)[32], uint8_t (&high)[4]) {
@@ -66,10 +149,14 @@ inline void pack_fifth_bits(const uint8_t (&code)[32], uint8_t (&high)[4]) {
 }
 
 // Two-bit codes of a 256-wide block: each 32 bytes hold four runs of 32 weights, lowest bits first.
-inline void unpack_pairs(const uint8_t (&low)[64], uint8_t (&code)[256]) {
-  for (int half = 0; half < 2; ++half) {
+template <class Source, class Word>
+inline void unpack_pairs(const Source& source, size_t offset, Word (&code)[64]) {
+  for (int quad = 0; quad < 4; ++quad) {
+    Word low[4];
+    source.quad(offset + 16 * static_cast<size_t>(quad), low);
+    Word* first = code + 32 * (quad / 2) + 4 * (quad % 2);
     for (int run = 0; run < 4; ++run) {
-      for (int i = 0; i < 32; ++i) code[128 * half + 32 * run + i] = (low[32 * half + i] >> (2 * run)) & 3;
+      for (int i = 0; i < 4; ++i) first[8 * run + i] = bits_of_bytes(low[i], 2 * run, 3);
     }
   }
 }
@@ -84,11 +171,15 @@ inline void pack_pairs(const uint8_t (&code)[256], uint8_t (&low)[64]) {
 }
 
 // Four-bit codes of a 256-wide block: each 32 bytes hold two runs of 32 weights.
-inline void unpack_nibble_runs(const uint8_t (&low)[128], uint8_t (&code)[256]) {
-  for (int run = 0; run < 4; ++run) {
-    for (int i = 0; i < 32; ++i) {
-      code[64 * run + i] = low[32 * run + i] & 15;
-      code[64 * run + 32 + i] = low[32 * run + i] >> 4;
+template <class Source, class Word>
+inline void unpack_nibble_runs(const Source& source, size_t offset, Word (&code)[64]) {
+  for (int quad = 0; quad < 8; ++quad) {
+    Word low[4];
+    source.quad(offset + 16 * static_cast<size_t>(quad), low);
+    Word* first = code + 16 * (quad / 2) + 4 * (quad % 2);
+    for (int i = 0; i < 4; ++i) {
+      first[i] = bits_of_bytes(low[i], 0, 15);
+      first[8 + i] = bits_of_bytes(low[i], 4, 15);
     }
   }
 }
@@ -100,16 +191,36 @@ inline void pack_nibble_runs(const uint8_t (&code)[256], uint8_t (&low)[128]) {
   }
 }
 
+// One more bit for every code of a 256-wide block: that of run r of 32 weights in bit r of 32 bytes.
+template <class Source, class Word>
+inline void unpack_run_bits(const Source& source, size_t offset, int place, Word (&code)[64]) {
+  for (int quad = 0; quad < 2; ++quad) {
+    Word high[4];
+    source.quad(offset + 16 * static_cast<size_t>(quad), high);
+    for (int run = 0; run < 8; ++run) {
+      for (int i = 0; i < 4; ++i) {
+        Word& four = code[8 * run + 4 * quad + i];
+        four = four | (bits_of_bytes(high[i], run, 1) << place);
+      }
+    }
+  }
+}
+inline void pack_run_bits(const uint8_t (&code)[256], int place, uint8_t (&high)[32]) {
+  for (int i = 0; i < 32; ++i) {
+    unsigned bits = 0;
+    for (int run = 0; run < 8; ++run) bits |= ((code[32 * run + i] >> place) & 1u) << run;
+    high[i] = static_cast<uint8_t>(bits);
+  }
+}
+
 // Eight 6-bit scales and eight 6-bit mins in 12 bytes: the first four of each whole in the low six bits of bytes
 // 0-7, the others' low four bits in bytes 8-11 and their top two in the spare bits of bytes 0-7.
-inline void unpack_6bit_pairs(const uint8_t (&packed)[12], int8_t (&scale)[8], uint8_t (&min)[8]) {
-  constexpr uint32_t kSixBits = 0x3f3f3f3f, kFourBits = 0x0f0f0f0f, kTopTwo = 0x30303030;
-  uint32_t words[3];
-  std::memcpy(words, packed, sizeof words);
-  const uint32_t scales[2] = {words[0] & kSixBits, (words[2] & kFourBits) | ((words[0] >> 2) & kTopTwo)};
-  const uint32_t mins[2] = {words[1] & kSixBits, ((words[2] >> 4) & kFourBits) | ((words[1] >> 2) & kTopTwo)};
-  std::memcpy(scale, scales, sizeof scales);
-  std::memcpy(min, mins, sizeof mins);
+template <class Word>
+inline void unpack_6bit_pairs(Word scales, Word mins, Word rest, Word (&scale)[2], Word (&min)[2]) {
+  scale[0] = bits_of_bytes(scales, 0, 63);
+  min[0] = bits_of_bytes(mins, 0, 63);
+  scale[1] = bits_of_bytes(rest, 0, 15) | bits_of_bytes(scales, 2, 48);
+  min[1] = bits_of_bytes(rest, 4, 15) | bits_of_bytes(mins, 2, 48);
 }
 inline void pack_6bit_pairs(const int8_t (&scale)[8], const uint8_t (&min)[8], uint8_t (&packed)[12]) {
   for (int i = 0; i < 4; ++i) {

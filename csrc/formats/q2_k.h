@@ -8,19 +8,23 @@ PHIGGUF_BEGIN_ISA
 
 struct Q2_K {
   using Block = BlockQ2_K;
-  static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 0;
+  static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 0, kCodeBits = 2;
   static constexpr Min kMin = Min::kSubtracted;
   using Quantizer = ScaleMinQuantizer<Q2_K, 3, 15>;
   static constexpr ScaleMinSearch kSearch{-0.5f, 0.1f, 15};
 
-  static void unpack(const Block& block, Fields<Q2_K>& fields) {
-    fields.scale = block.scale;
-    fields.min = block.min;
-    for (int i = 0; i < 16; ++i) {
-      fields.sub_scale[i] = block.sub_scales[i] & 15;
-      fields.sub_min[i] = block.sub_scales[i] >> 4;
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q2_K, Word>& fields) {
+    Word words[4];
+    block.quad(offsetof(Block, sub_scales), words);
+    for (int i = 0; i < 4; ++i) {
+      fields.sub_scale[i] = bits_of_bytes(words[i], 0, 15);
+      fields.sub_min[i] = bits_of_bytes(words[i], 4, 15);
     }
-    unpack_pairs(block.low, fields.code);
+    block.quad(sizeof(Block) - 16, words);
+    fields.scale = low_half(words[3]);
+    fields.min = high_half(words[3]);
+    unpack_pairs(block, offsetof(Block, low), fields.code);
   }
   static void pack(const Fields<Q2_K>& fields, Block& block) {
     block.scale = fields.scale;

@@ -8,26 +8,23 @@ PHIGGUF_BEGIN_ISA
 
 struct Q3_K {
   using Block = BlockQ3_K;
-  static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 4;
+  static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 4, kCodeBits = 3;
   static constexpr Min kMin = Min::kNone;
   using Quantizer = ThreeBitQuantizer<Q3_K>;
 
-  static void unpack(const Block& block, Fields<Q3_K>& fields) {
-    fields.scale = block.scale;
-    fields.min = 0;
-    for (int i = 0; i < 16; ++i) {
-      const int low = (block.sub_scales[i % 8] >> (4 * (i / 8))) & 15;
-      const int high = (block.sub_scales[8 + i % 4] >> (2 * (i / 4))) & 3;
-      fields.sub_scale[i] = static_cast<int8_t>((low | high << 4) - 32);
-      fields.sub_min[i] = 0;
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q3_K, Word>& fields) {
+    Word end[4];  // two codes, the twelve bytes of sub_scales, and the scale
+    block.quad(sizeof(Block) - 16, end);
+    fields.scale = high_half(end[3]);
+    fields.min = repeat<Word>(0);
+    const Word low[2] = {middle(end[0], end[1]), middle(end[1], end[2])}, high = middle(end[2], end[3]);
+    for (int i = 0; i < 4; ++i) {
+      const Word biased = bits_of_bytes(low[i % 2], 4 * (i / 2), 15) | (bits_of_bytes(high, 2 * i, 3) << 4);
+      fields.sub_scale[i] = minus_32(biased);
     }
-    unpack_pairs(block.low, fields.code);
-    for (int run = 0; run < 8; ++run) {
-      for (int i = 0; i < 32; ++i) {
-        uint8_t& code = fields.code[32 * run + i];
-        code = static_cast<uint8_t>(code | ((block.high[i] >> run) & 1) << 2);
-      }
-    }
+    unpack_pairs(block, offsetof(Block, low), fields.code);
+    unpack_run_bits(block, offsetof(Block, high), 2, fields.code);
   }
   static void pack(const Fields<Q3_K>& fields, Block& block) {
     block.scale = fields.scale;
@@ -40,11 +37,7 @@ struct Q3_K {
       high = static_cast<uint8_t>(high | (biased >> 4) << (2 * (i / 4)));
     }
     pack_pairs(fields.code, block.low);
-    for (int i = 0; i < 32; ++i) {
-      unsigned bits = 0;
-      for (int run = 0; run < 8; ++run) bits |= ((fields.code[32 * run + i] >> 2) & 1u) << run;
-      block.high[i] = static_cast<uint8_t>(bits);
-    }
+    pack_run_bits(fields.code, 2, block.high);
   }
 };
 

@@ -8,16 +8,17 @@ PHIGGUF_BEGIN_ISA
 
 struct Q4_0 {
   using Block = BlockQ4_0;
-  static constexpr int kWidth = 32, kSubWidth = 32, kZeroPoint = 8;
+  static constexpr int kWidth = 32, kSubWidth = 32, kZeroPoint = 8, kCodeBits = 4;
   static constexpr Min kMin = Min::kNone;
   using Quantizer = SignedQuantizer<Q4_0, 8>;
 
-  static void unpack(const Block& block, Fields<Q4_0>& fields) {
-    fields.scale = block.scale;
-    fields.min = 0;
-    fields.sub_scale[0] = 1;
-    fields.sub_min[0] = 0;
-    unpack_nibbles(block.low, fields.code);
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q4_0, Word>& fields) {
+    Word head[4];
+    block.quad(offsetof(Block, scale), head);
+    fields.scale = low_half(head[0]);
+    fields.min = repeat<Word>(0);
+    unpack_nibbles(block, offsetof(Block, low), fields.code);
   }
   static void pack(const Fields<Q4_0>& fields, Block& block) {
     block.scale = fields.scale;

@@ -8,16 +8,19 @@ PHIGGUF_BEGIN_ISA
 
 struct Q4_K {
   using Block = BlockQ4_K;
-  static constexpr int kWidth = 256, kSubWidth = 32, kZeroPoint = 0;
+  static constexpr int kWidth = 256, kSubWidth = 32, kZeroPoint = 0, kCodeBits = 4;
   static constexpr Min kMin = Min::kSubtracted;
   using Quantizer = ScaleMinQuantizer<Q4_K, 15, 63>;
   static constexpr ScaleMinSearch kSearch{-1.0f, 0.1f, 20};
 
-  static void unpack(const Block& block, Fields<Q4_K>& fields) {
-    fields.scale = block.scale;
-    fields.min = block.min;
-    unpack_6bit_pairs(block.sub_scales, fields.sub_scale, fields.sub_min);
-    unpack_nibble_runs(block.low, fields.code);
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q4_K, Word>& fields) {
+    Word head[4];
+    block.quad(offsetof(Block, scale), head);
+    fields.scale = low_half(head[0]);
+    fields.min = high_half(head[0]);
+    unpack_6bit_pairs(head[1], head[2], head[3], fields.sub_scale, fields.sub_min);
+    unpack_nibble_runs(block, offsetof(Block, low), fields.code);
   }
   static void pack(const Fields<Q4_K>& fields, Block& block) {
     block.scale = fields.scale;

@@ -8,17 +8,18 @@ PHIGGUF_BEGIN_ISA
 
 struct Q5_1 {
   using Block = BlockQ5_1;
-  static constexpr int kWidth = 32, kSubWidth = 32, kZeroPoint = 0;
+  static constexpr int kWidth = 32, kSubWidth = 32, kZeroPoint = 0, kCodeBits = 5;
   static constexpr Min kMin = Min::kAdded;
   using Quantizer = RangeQuantizer<Q5_1, 31>;
 
-  static void unpack(const Block& block, Fields<Q5_1>& fields) {
-    fields.scale = block.scale;
-    fields.min = block.min;
-    fields.sub_scale[0] = 1;
-    fields.sub_min[0] = 1;
-    unpack_nibbles(block.low, fields.code);
-    unpack_fifth_bits(block.high, fields.code);
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q5_1, Word>& fields) {
+    Word head[4];
+    block.quad(offsetof(Block, scale), head);
+    fields.scale = low_half(head[0]);
+    fields.min = high_half(head[0]);
+    unpack_nibbles(block, offsetof(Block, low), fields.code);
+    unpack_fifth_bits(head[1], fields.code);
   }
   static void pack(const Fields<Q5_1>& fields, Block& block) {
     block.scale = fields.scale;

@@ -8,26 +8,29 @@ PHIGGUF_BEGIN_ISA
 
 struct Q6_K {
   using Block = BlockQ6_K;
-  static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 32;
+  static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 32, kCodeBits = 6;
   static constexpr Min kMin = Min::kNone;
   using Quantizer = SixBitQuantizer<Q6_K>;
 
-  static void unpack(const Block& block, Fields<Q6_K>& fields) {
-    fields.scale = block.scale;
-    fields.min = 0;
-    for (int i = 0; i < 16; ++i) {
-      fields.sub_scale[i] = block.sub_scales[i];
-      fields.sub_min[i] = 0;
-    }
-    for (int half = 0; half < 2; ++half) {
-      const uint8_t* low = block.low + 64 * half;
-      const uint8_t* high = block.high + 32 * half;
-      uint8_t* code = fields.code + 128 * half;
-      for (int i = 0; i < 32; ++i) {
-        code[i] = static_cast<uint8_t>((low[i] & 15) | (high[i] & 3) << 4);
-        code[32 + i] = static_cast<uint8_t>((low[32 + i] & 15) | ((high[i] >> 2) & 3) << 4);
-        code[64 + i] = static_cast<uint8_t>((low[i] >> 4) | ((high[i] >> 4) & 3) << 4);
-        code[96 + i] = static_cast<uint8_t>((low[32 + i] >> 4) | (high[i] >> 6) << 4);
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q6_K, Word>& fields) {
+    Word end[4];
+    block.quad(sizeof(Block) - 16, end);
+    fields.scale = high_half(end[3]);
+    fields.min = repeat<Word>(0);
+    block.quad(offsetof(Block, sub_scales), fields.sub_scale);
+    for (int part = 0; part < 4; ++part) {  // 16 bytes of each run of a half
+      const size_t half = static_cast<size_t>(part / 2), at = 16 * static_cast<size_t>(part % 2);
+      Word low[4], next_low[4], high[4];
+      block.quad(offsetof(Block, low) + 64 * half + at, low);
+      block.quad(offsetof(Block, low) + 64 * half + at + 32, next_low);
+      block.quad(offsetof(Block, high) + 32 * half + at, high);
+      Word* code = fields.code + 32 * half + at / 4;
+      for (int i = 0; i < 4; ++i) {
+        code[i] = bits_of_bytes(low[i], 0, 15) | (bits_of_bytes(high[i], 0, 3) << 4);
+        code[8 + i] = bits_of_bytes(next_low[i], 0, 15) | (bits_of_bytes(high[i], 2, 3) << 4);
+        code[16 + i] = bits_of_bytes(low[i], 4, 15) | bits_of_bytes(high[i], 0, 48);
+        code[24 + i] = bits_of_bytes(next_low[i], 4, 15) | bits_of_bytes(high[i], 2, 48);
       }
     }
   }

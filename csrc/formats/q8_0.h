@@ -8,16 +8,20 @@ PHIGGUF_BEGIN_ISA
 
 struct Q8_0 {
   using Block = BlockQ8_0;
-  static constexpr int kWidth = 32, kSubWidth = 32, kZeroPoint = 128;
+  static constexpr int kWidth = 32, kSubWidth = 32, kZeroPoint = 128, kCodeBits = 8;
   static constexpr Min kMin = Min::kNone;
   using Quantizer = ByteQuantizer<Q8_0>;
 
-  static void unpack(const Block& block, Fields<Q8_0>& fields) {
-    fields.scale = block.scale;
-    fields.min = 0;
-    fields.sub_scale[0] = 1;
-    fields.sub_min[0] = 0;
-    for (int i = 0; i < 32; ++i) fields.code[i] = static_cast<uint8_t>(block.code[i]) ^ 128;
+  template <class Source, class Word>
+  static void unpack(const Source& block, FieldWords<Q8_0, Word>& fields) {
+    Word words[4];
+    block.quad(offsetof(Block, scale), words);
+    fields.scale = low_half(words[0]);
+    fields.min = repeat<Word>(0);
+    for (int quad = 0; quad < 2; ++quad) {
+      block.quad(offsetof(Block, code) + 16 * static_cast<size_t>(quad), words);
+      for (int i = 0; i < 4; ++i) fields.code[4 * quad + i] = words[i] ^ repeat<Word>(0x80808080u);
+    }
   }
   static void pack(const Fields<Q8_0>& fields, Block& block) {
     block.scale = fields.scale;

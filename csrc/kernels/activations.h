@@ -5,10 +5,11 @@
 // 2^-119, where 127 / largest could overflow, counts as zeros. A block with a NaN or an infinity gets a NaN for its
 // scale, so that every product with it is NaN.
 //
-// The sum of codes over each sub-block serves what is the same for all its weights. Per sub-block, a correction is
-//   zero point, no min   -zero point * sum, from which the sub-block's dot product starts
-//   min, one sub-block   sum
-//   min, several         the sums of two neighbours as the words of one lane, for dot_words
+// The sum of codes over each sub-block serves what is the same for all its weights. The corrections are
+//   one sub-block, zero point    -zero point * sum, where the dot product begins
+//   one sub-block, min           sum
+//   several sub-blocks           the sums of two neighbours as the words of one lane, for dot_words; negative in
+//                                formats with a zero point
 #pragma once
 
 #include "formats/format.h"
@@ -18,16 +19,14 @@ PHIGGUF_BEGIN_ISA
 
 template <class Format>
 struct Product {
+  static constexpr int kWords = Format::kWidth / 4, kSubWords = Format::kSubWidth / 4;
   static constexpr int kSubBlocks = Format::kWidth / Format::kSubWidth;
   static constexpr bool kWide = Format::kZeroPoint == 128;  // codes use all eight bits
   static constexpr int kZeroPoint = kWide && kWideCodesAreSigned ? 0 : Format::kZeroPoint;
-  static constexpr bool kMinPairs = Format::kMin != Min::kNone && kSubBlocks > 1;
-  static constexpr int kCorrections = kMinPairs ? kSubBlocks / 2 : kSubBlocks;
-
-  static Activations row(const Activations& all, size_t token, size_t cols) {
-    const size_t blocks = cols / Format::kWidth;
-    return {all.codes + token * cols, all.corrections + token * (cols / kCorrectionWidth), all.scales + token * blocks};
-  }
+  static constexpr bool kHasMin = Format::kMin != Min::kNone;
+  static constexpr bool kPairs = kSubBlocks > 1;  // sub-blocks are corrected two by two
+  static constexpr int kCorrections = kPairs ? kSubBlocks / 2 : 1;
+  static_assert(!(kHasMin && kZeroPoint != 0));
 };
 
 // The largest magnitude of a block, or NaN where it holds a NaN or an infinity.
@@ -65,34 +64,46 @@ inline float quantize_block(const float* x, int8_t* codes) {
   return extreme / 127.0f;
 }
 
-inline int32_t sum_codes(const int8_t* codes, int n) {
-  int32_t sum = 0;
-  for (int i = 0; i < n; ++i) sum += codes[i];
-  return sum;
+// The sums of every four codes. The widest vectors have more lanes than the narrowest blocks have fours.
+template <int Width>
+inline void sum_fours(const int8_t* codes, int32_t* sums) {
+  constexpr int kFours = Width / 4, kStep = kFours < kLanes ? kFours : kLanes;
+  for (int i = 0; i < kFours; i += kStep) {
+    int32_t lanes[kLanes] = {};
+    std::memcpy(lanes, codes + 4 * i, 4 * kStep);
+    store(lanes, add_sum(set(0), multiply_bytes(set(0x01010101), load(lanes))));
+    std::memcpy(sums + i, lanes, 4 * kStep);
+  }
 }
 
 template <class Format>
 inline void correct_block(const int8_t* codes, int32_t* corrections) {
   using P = Product<Format>;
-  int32_t sums[P::kSubBlocks];
-  for (int j = 0; j < P::kSubBlocks; ++j) sums[j] = sum_codes(codes + j * Format::kSubWidth, Format::kSubWidth);
-  for (int j = 0; j < P::kCorrections; ++j) {
-    if constexpr (P::kMinPairs) {
-      const auto low = static_cast<uint32_t>(sums[2 * j] & 0xffff), high = static_cast<uint32_t>(sums[2 * j + 1]);
-      corrections[j] = static_cast<int32_t>(low | high << 16);
-    } else {
-      corrections[j] = Format::kMin == Min::kNone ? -P::kZeroPoint * sums[j] : sums[j];
+  int32_t fours[P::kWords], sums[P::kSubBlocks];
+  sum_fours<Format::kWidth>(codes, fours);
+  for (int j = 0; j < P::kSubBlocks; ++j) {
+    sums[j] = 0;
+    for (int q = 0; q < P::kSubWords; ++q) sums[j] += fours[P::kSubWords * j + q];
+  }
+  if constexpr (P::kPairs) {
+    const int32_t sign = P::kHasMin ? 1 : -1;
+    for (int j = 0; j < P::kCorrections; ++j) {
+      const auto low = static_cast<uint32_t>(sign * sums[2 * j]), high = static_cast<uint32_t>(sign * sums[2 * j + 1]);
+      corrections[j] = static_cast<int32_t>((low & 0xffff) | high << 16);
     }
+  } else {
+    corrections[0] = P::kHasMin ? sums[0] : -P::kZeroPoint * sums[0];
   }
 }
 
+// Token `token` of all.tokens.
 template <class Format>
 inline void quantize_activations(const float* x, size_t cols, size_t token, const Activations& all) {
-  const Activations row = Product<Format>::row(all, token, cols);
   for (size_t b = 0; b < cols / Format::kWidth; ++b) {
-    int8_t* codes = row.codes + b * Format::kWidth;
-    row.scales[b] = quantize_block<Format::kWidth>(x + b * Format::kWidth, codes);
-    correct_block<Format>(codes, row.corrections + b * Product<Format>::kCorrections);
+    const size_t block = b * all.tokens + token;
+    int8_t* codes = all.codes + block * Format::kWidth;
+    all.scales[block] = quantize_block<Format::kWidth>(x + b * Format::kWidth, codes);
+    correct_block<Format>(codes, all.corrections + block * Product<Format>::kCorrections);
   }
 }
 

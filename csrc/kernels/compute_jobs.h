@@ -8,13 +8,15 @@
 
 namespace phigguf {
 
-// Activations as the integer matmul wants them; activations.h says what is in them. Row t of `tokens` begins at
-// t * cols codes, t * (cols / block width) scales and t * (cols / kCorrectionWidth) corrections.
-constexpr size_t kCorrectionWidth = 16;
+// Activations as the integer matmul wants them; activations.h says what is in them. Block b of all tokens comes
+// before block b + 1: of token t it is block number b * tokens + t. There is at most one correction to
+// kCorrectionWidth codes.
+constexpr size_t kCorrectionWidth = 32;
 struct Activations {
   int8_t* codes;
   int32_t* corrections;
   float* scales;
+  size_t tokens;
 };
 
 // out[t * out_stride + r] = the product of token t and weight row r.

@@ -19,7 +19,7 @@ inline float sub_block_min(const Fields<Format>& fields, int j) {
 template <class Format>
 inline void decode_block(const typename Format::Block& block, float* out) {
   Fields<Format> fields;
-  Format::unpack(block, fields);
+  unpack_block<Format>(block, fields);
   for (int j = 0; j < fields.kSubBlocks; ++j) {
     const float scale = sub_block_scale<Format>(fields, j);
     const float min = sub_block_min<Format>(fields, j);

@@ -9,13 +9,13 @@
 namespace phigguf {
 namespace {
 
-constexpr size_t kMostLanes = 16;
+constexpr size_t kMostRows = 32;  // that a kernel takes together
 
 // Weight rows per share: enough work to hide the cost of handing it out, and shares enough for all threads.
 size_t rows_per_share(const MatmulTask& task) {
   constexpr size_t kProducts = 1 << 18;
   const size_t wanted = kProducts / std::max<size_t>(1, task.k * std::min<size_t>(task.m, 64));
-  return std::max(kMostLanes, wanted / kMostLanes * kMostLanes);
+  return std::max(kMostRows, wanted / kMostRows * kMostRows);
 }
 
 // The memory behind Activations for every token of a task.
@@ -24,14 +24,16 @@ class ActivationBuffer {
   explicit ActivationBuffer(const MatmulTask& task)
       : codes_(task.m * task.k),
         corrections_(task.m * (task.k / kCorrectionWidth)),
-        scales_(task.m * (task.k / static_cast<size_t>(info(task.type).block_width))) {}
+        scales_(task.m * (task.k / static_cast<size_t>(info(task.type).block_width))),
+        tokens_(task.m) {}
 
-  Activations view() { return {codes_.data(), corrections_.data(), scales_.data()}; }
+  Activations view() { return {codes_.data(), corrections_.data(), scales_.data(), tokens_}; }
 
  private:
   std::vector<int8_t> codes_;
   std::vector<int32_t> corrections_;
   std::vector<float> scales_;
+  size_t tokens_;
 };
 
 void run_shares(const MatmulTask& task, const KernelTable& table, const Activations& activations) {

@@ -9,14 +9,27 @@ constexpr bool kWideCodesAreSigned = true;
 
 inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(a.v, b.v))}; }
 
-// vpmaddubsw saturates its sums of two products, which stay below: 2 * 127 * 127 < 2^15 for narrow codes, and
-// 2 * 128 * 127 < 2^15 for wide ones, whose sign has been moved to x.
-inline i32v dot_bytes(i32v acc, i32v codes, i32v x) {
-  const __m256i pairs_i16x16 = _mm256_maddubs_epi16(codes.v, x.v);
-  return dot_words(acc, {pairs_i16x16}, {_mm256_set1_epi16(1)});
+// vpmaddubsw adds two products to a word, and words are added up as long as they cannot overflow.
+struct bytesumv {
+  __m256i v;
+};
+constexpr int most_products(int largest_code) { return 32767 / (2 * 127 * largest_code); }
+
+inline bytesumv multiply_bytes(i32v codes, i32v x) { return {_mm256_maddubs_epi16(codes.v, x.v)}; }
+inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) {
+  return {_mm256_add_epi16(sum.v, multiply_bytes(codes, x).v)};
 }
-inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) {
-  return dot_bytes(acc, {_mm256_abs_epi8(codes.v)}, {_mm256_sign_epi8(x.v, codes.v)});
+// The sign of a code is moved to x, since vpmaddubsw wants one side without.
+inline bytesumv multiply_wide_bytes(i32v codes, i32v x) {
+  return multiply_bytes({_mm256_abs_epi8(codes.v)}, {_mm256_sign_epi8(x.v, codes.v)});
 }
+inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) {
+  return {_mm256_add_epi16(sum.v, multiply_wide_bytes(codes, x).v)};
+}
+inline i32v add_sum(i32v acc, bytesumv sum) { return dot_words(acc, {sum.v}, {_mm256_set1_epi16(1)}); }
+
+// A scale stands in both words, so that one instruction scales and adds.
+inline i32v byte_scale(i32v bytes, int j) { return spread_bytes(bytes, j, j); }
+inline i32v add_scaled(i32v acc, bytesumv sum, i32v scale) { return dot_words(acc, {sum.v}, scale); }
 
 PHIGGUF_END_ISA

@@ -58,6 +58,7 @@ inline i32v operator-(i32v a, i32v b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 inline i32v operator*(i32v a, i32v b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 inline i32v operator&(i32v a, i32v b) { return {_mm256_and_si256(a.v, b.v)}; }
 inline i32v operator|(i32v a, i32v b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline i32v operator^(i32v a, i32v b) { return {_mm256_xor_si256(a.v, b.v)}; }
 inline i32v operator<<(i32v a, int n) { return {_mm256_sll_epi32(a.v, _mm_cvtsi32_si128(n))}; }
 inline i32v operator>>(i32v a, int n) { return {_mm256_sra_epi32(a.v, _mm_cvtsi32_si128(n))}; }
 inline i32v min(i32v a, i32v b) { return {_mm256_min_epi32(a.v, b.v)}; }
@@ -108,5 +109,31 @@ inline void transpose(f32v (&m)[kLanes]) {
     m[i + 4].v = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
   }
 }
+
+inline __m128i load_quad(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+inline void load_quads(const uint8_t* const (&rows)[kLanes], size_t offset, i32v (&words)[4]) {
+  __m256i m[4];  // rows i and i + 4 in the halves of m[i]
+  for (int i = 0; i < 4; ++i) {
+    m[i] = _mm256_castsi128_si256(load_quad(rows[i] + offset));
+    m[i] = _mm256_inserti128_si256(m[i], load_quad(rows[i + 4] + offset), 1);
+  }
+  const __m256i low01 = _mm256_unpacklo_epi32(m[0], m[1]), high01 = _mm256_unpackhi_epi32(m[0], m[1]);
+  const __m256i low23 = _mm256_unpacklo_epi32(m[2], m[3]), high23 = _mm256_unpackhi_epi32(m[2], m[3]);
+  words[0].v = _mm256_unpacklo_epi64(low01, low23);
+  words[1].v = _mm256_unpackhi_epi64(low01, low23);
+  words[2].v = _mm256_unpacklo_epi64(high01, high23);
+  words[3].v = _mm256_unpackhi_epi64(high01, high23);
+}
+
+// Two bytes of each lane as words: moved to their upper halves, then shifted down with their signs.
+inline i32v spread_bytes(i32v bytes, int low, int high) {
+  const int byte = low << 8 | high << 24;
+  const __m256i lane_u8x32 =
+      _mm256_set_epi32(0x0c000c00, 0x08000800, 0x04000400, 0, 0x0c000c00, 0x08000800, 0x04000400, 0);
+  const __m256i moved_i16x16 = _mm256_shuffle_epi8(bytes.v, _mm256_add_epi8(lane_u8x32, _mm256_set1_epi32(byte)));
+  return {_mm256_srai_epi16(moved_i16x16, 8)};
+}
+inline i32v byte_pair(i32v bytes, int j) { return spread_bytes(bytes, 2 * j, 2 * j + 1); }
 
 PHIGGUF_END_ISA

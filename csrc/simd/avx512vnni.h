@@ -53,6 +53,7 @@ inline i32v operator-(i32v a, i32v b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline i32v operator*(i32v a, i32v b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 inline i32v operator&(i32v a, i32v b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline i32v operator|(i32v a, i32v b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline i32v operator^(i32v a, i32v b) { return {_mm512_xor_si512(a.v, b.v)}; }
 inline i32v operator<<(i32v a, int n) { return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(n))}; }
 inline i32v operator>>(i32v a, int n) { return {_mm512_sra_epi32(a.v, _mm_cvtsi32_si128(n))}; }
 inline i32v min(i32v a, i32v b) { return {_mm512_min_epi32(a.v, b.v)}; }
@@ -110,10 +111,38 @@ inline void transpose(f32v (&m)[kLanes]) {
   }
 }
 
+inline __m128i load_quad(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+
+inline void load_quads(const uint8_t* const (&rows)[kLanes], size_t offset, i32v (&words)[4]) {
+  __m512i m[4];  // rows i, i + 4, i + 8 and i + 12 in the quarters of m[i]
+  for (int i = 0; i < 4; ++i) {
+    m[i] = _mm512_castsi128_si512(load_quad(rows[i] + offset));
+    m[i] = _mm512_inserti32x4(m[i], load_quad(rows[i + 4] + offset), 1);
+    m[i] = _mm512_inserti32x4(m[i], load_quad(rows[i + 8] + offset), 2);
+    m[i] = _mm512_inserti32x4(m[i], load_quad(rows[i + 12] + offset), 3);
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(m[0], m[1]), high01 = _mm512_unpackhi_epi32(m[0], m[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(m[2], m[3]), high23 = _mm512_unpackhi_epi32(m[2], m[3]);
+  words[0].v = _mm512_unpacklo_epi64(low01, low23);
+  words[1].v = _mm512_unpackhi_epi64(low01, low23);
+  words[2].v = _mm512_unpacklo_epi64(high01, high23);
+  words[3].v = _mm512_unpackhi_epi64(high01, high23);
+}
+
 constexpr bool kWideCodesAreSigned = false;
 
-inline i32v dot_bytes(i32v acc, i32v codes, i32v x) { return {_mm512_dpbusd_epi32(acc.v, codes.v, x.v)}; }
-inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) { return dot_bytes(acc, codes, x); }
+using bytesumv = i32v;
+inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) { return {_mm512_dpbusd_epi32(sum.v, codes.v, x.v)}; }
+inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) { return add_products(sum, codes, x); }
 inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
 
+// Two bytes of each lane as words: moved to their upper halves, then shifted down with their signs.
+inline i32v byte_pair(i32v bytes, int j) {
+  const __m512i lane_u8x64 = _mm512_set4_epi32(0x0c000c00, 0x08000800, 0x04000400, 0);
+  const __m512i index_u8x64 = _mm512_add_epi8(lane_u8x64, _mm512_set1_epi32(2 * j << 8 | (2 * j + 1) << 24));
+  return {_mm512_srai_epi16(_mm512_shuffle_epi8(bytes.v, index_u8x64), 8)};
+}
+
 PHIGGUF_END_ISA
+
+#include "simd/word_sums.h"

@@ -7,8 +7,13 @@ PHIGGUF_BEGIN_ISA
 
 constexpr bool kWideCodesAreSigned = false;
 
-inline i32v dot_bytes(i32v acc, i32v codes, i32v x) { return {_mm256_dpbusd_avx_epi32(acc.v, codes.v, x.v)}; }
-inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) { return dot_bytes(acc, codes, x); }
+using bytesumv = i32v;
+inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) {
+  return {_mm256_dpbusd_avx_epi32(sum.v, codes.v, x.v)};
+}
+inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) { return add_products(sum, codes, x); }
 inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm256_dpwssd_avx_epi32(acc.v, a.v, b.v)}; }
 
 PHIGGUF_END_ISA
+
+#include "simd/word_sums.h"

@@ -7,6 +7,8 @@ PHIGGUF_BEGIN_ISA
 
 constexpr bool kWideCodesAreSigned = true;  // SDOT multiplies signed bytes only
 
-inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) { return dot_bytes(acc, codes, x); }
+inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) { return add_products(sum, codes, x); }
 
 PHIGGUF_END_ISA
+
+#include "simd/word_sums.h"

@@ -7,8 +7,10 @@ PHIGGUF_BEGIN_ISA
 
 constexpr bool kWideCodesAreSigned = false;  // USDOT takes unsigned codes as they are
 
-inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) {
-  return {vusdotq_s32(acc.v, vreinterpretq_u8_s32(codes.v), vreinterpretq_s8_s32(x.v))};
+inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) {
+  return {vusdotq_s32(sum.v, vreinterpretq_u8_s32(codes.v), vreinterpretq_s8_s32(x.v))};
 }
 
 PHIGGUF_END_ISA
+
+#include "simd/word_sums.h"

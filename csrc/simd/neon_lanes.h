@@ -69,6 +69,7 @@ inline i32v operator-(i32v a, i32v b) { return {vsubq_s32(a.v, b.v)}; }
 inline i32v operator*(i32v a, i32v b) { return {vmulq_s32(a.v, b.v)}; }
 inline i32v operator&(i32v a, i32v b) { return {vandq_s32(a.v, b.v)}; }
 inline i32v operator|(i32v a, i32v b) { return {vorrq_s32(a.v, b.v)}; }
+inline i32v operator^(i32v a, i32v b) { return {veorq_s32(a.v, b.v)}; }
 inline i32v operator<<(i32v a, int n) { return {vshlq_s32(a.v, vdupq_n_s32(n))}; }
 inline i32v operator>>(i32v a, int n) { return {vshlq_s32(a.v, vdupq_n_s32(-n))}; }
 inline i32v min(i32v a, i32v b) { return {vminq_s32(a.v, b.v)}; }
@@ -93,14 +94,27 @@ inline void transpose(f32v (&m)[kLanes]) {
   m[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23));
 }
 
+inline void load_quads(const uint8_t* const (&rows)[kLanes], size_t offset, i32v (&words)[4]) {
+  f32v square[kLanes];
+  for (int l = 0; l < kLanes; ++l) square[l].v = vreinterpretq_f32_u8(vld1q_u8(rows[l] + offset));
+  transpose(square);
+  for (int i = 0; i < 4; ++i) words[i] = as_bits(square[i]);
+}
+
 inline i32v dot_words(i32v acc, i32v a, i32v b) {
   const int16x8_t a_i16x8 = vreinterpretq_s16_s32(a.v), b_i16x8 = vreinterpretq_s16_s32(b.v);
   const int32x4_t low_i32x4 = vmull_s16(vget_low_s16(a_i16x8), vget_low_s16(b_i16x8));
   const int32x4_t high_i32x4 = vmull_high_s16(a_i16x8, b_i16x8);
   return {vaddq_s32(acc.v, vpaddq_s32(low_i32x4, high_i32x4))};
 }
-inline i32v dot_bytes(i32v acc, i32v codes, i32v x) {
-  return {vdotq_s32(acc.v, vreinterpretq_s8_s32(codes.v), vreinterpretq_s8_s32(x.v))};
+using bytesumv = i32v;
+inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) {
+  return {vdotq_s32(sum.v, vreinterpretq_s8_s32(codes.v), vreinterpretq_s8_s32(x.v))};
+}
+
+inline i32v byte_pair(i32v bytes, int j) {
+  const i32v low = ((bytes << (24 - 16 * j)) >> 24) & set(0xffff), high = ((bytes << (16 - 16 * j)) >> 24) << 16;
+  return low | high;
 }
 
 PHIGGUF_END_ISA

@@ -50,6 +50,7 @@ inline i32v operator*(i32v a, i32v b) {
 }
 inline i32v operator&(i32v a, i32v b) { return {a.v & b.v}; }
 inline i32v operator|(i32v a, i32v b) { return {a.v | b.v}; }
+inline i32v operator^(i32v a, i32v b) { return {a.v ^ b.v}; }
 inline i32v operator<<(i32v a, int n) { return {static_cast<int32_t>(static_cast<uint32_t>(a.v) << n)}; }
 inline i32v operator>>(i32v a, int n) { return {a.v >> n}; }
 inline i32v min(i32v a, i32v b) { return {a.v < b.v ? a.v : b.v}; }
@@ -83,17 +84,27 @@ inline f32v from_f16(i32v a) { return {to_float(float16{static_cast<uint16_t>(a.
 
 inline void transpose(f32v (&)[kLanes]) {}
 
+inline void load_quads(const uint8_t* const (&rows)[kLanes], size_t offset, i32v (&words)[4]) {
+  std::memcpy(words, rows[0] + offset, 16);
+}
+
 constexpr bool kWideCodesAreSigned = true;
 
+using bytesumv = i32v;
 inline int32_t byte_of(i32v a, int i) { return static_cast<int8_t>(static_cast<uint32_t>(a.v) >> (8 * i)); }
-inline i32v dot_wide_bytes(i32v acc, i32v codes, i32v x) {
-  for (int i = 0; i < 4; ++i) acc.v += byte_of(codes, i) * byte_of(x, i);
-  return acc;
+inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) {
+  for (int i = 0; i < 4; ++i) sum.v += byte_of(codes, i) * byte_of(x, i);
+  return sum;
 }
-inline i32v dot_bytes(i32v acc, i32v codes, i32v x) { return dot_wide_bytes(acc, codes, x); }
+inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) { return add_products(sum, codes, x); }
+inline i32v byte_pair(i32v bytes, int j) {
+  return (i32v{byte_of(bytes, 2 * j)} & i32v{0xffff}) | (i32v{byte_of(bytes, 2 * j + 1)} << 16);
+}
 inline i32v dot_words(i32v acc, i32v a, i32v b) {
   const int32_t low = static_cast<int16_t>(a.v) * static_cast<int16_t>(b.v);
   return {acc.v + low + (a.v >> 16) * (b.v >> 16)};
 }
 
 PHIGGUF_END_ISA
+
+#include "simd/word_sums.h"

@@ -10,7 +10,7 @@
 //   type              f32v, i32v, maskv
 //   memory            load(const float* | const float16* | const bfloat16*), load(const int32_t*), store(p, v),
 //                     store_u8(uint8_t*, i32v), store_u16(uint16_t*, i32v)   the low bits of each lane
-//   arithmetic        + - * / on f32v, + - * & | << >> on i32v, neg, abs, sqrt, fma(a, b, c) = a * b + c,
+//   arithmetic        + - * / on f32v, + - * & | ^ << >> on i32v, neg, abs, sqrt, fma(a, b, c) = a * b + c,
 //                     round(a) to the nearest integer, ties to even, for |a| < 2^22; a zero may lose its sign
 //   min(a, b)         a < b ? a : b        (so b where either is NaN)
 //   max(a, b)         a > b ? a : b
@@ -20,11 +20,18 @@
 //                     as_bits(f32v) -> i32v, as_floats(i32v) -> f32v;
 //                     to_f16(f32v) -> i32v holding float16 bits; from_f16(i32v) -> f32v
 //   transpose(m)      an f32v[kLanes] square, in place
+//   load_quads(rows, offset, words)   words[i], i < 4: word i of the 16 bytes at rows[lane] + offset
 //
 // Integer dot products take lanes of four bytes or two 16-bit words as an i32v, and never saturate:
-//   dot_bytes(acc, codes, x)       acc + the sum of four products; codes 0 to 127, x signed, -127 to 127
-//   dot_wide_bytes(acc, codes, x)  the same for codes of all eight bits: signed where kWideCodesAreSigned,
+//   multiply_bytes(codes, x)       the sum of four products as a bytesumv; codes 0 to 63, x signed, -127 to 127
+//   multiply_wide_bytes(codes, x)  the same for codes of all eight bits: signed where kWideCodesAreSigned,
 //                                  else unsigned; a format whose zero point is 128 is turned into either
+//   add_products(sum, codes, x), add_wide_products(sum, codes, x)   another four products; a bytesumv has room for
+//                                  most_products(largest code) of them
+//   add_sum(acc, sum)              acc + sum
+//   add_scaled(acc, sum, scale)    acc + sum * scale, a scale being
+//   byte_scale(bytes, j)           signed byte j of each lane
+//   byte_pair(bytes, j)            signed bytes 2 j and 2 j + 1 of each lane as words
 //   dot_words(acc, a, b)           acc + the sum of two products of signed words, none of them -32768
 #pragma once
 

@@ -55,6 +55,7 @@ inline void visit_integer_operations(const Visitor& visit, i32v a, i32v b, i32v 
   visit("int *", a * b);
   visit("int &", a & b);
   visit("int |", a | b);
+  visit("int ^", a ^ b);
   visit("int << 0", a << 0);
   visit("int << 24", a << 24);
   visit("int << 31", a << 31);
@@ -75,19 +76,27 @@ inline void visit_integer_operations(const Visitor& visit, i32v a, i32v b, i32v 
 // The accumulator is small enough for two of the largest products.
 inline void visit_dot_products(const Visitor& visit, i32v codes, i32v x, i32v c) {
   const i32v acc = c >> 16, x_bytes = x | set(0x01010101);
-  visit("dot_bytes", dot_bytes(acc, codes & set(0x7f7f7f7f), x_bytes));
+  const i32v small_codes = codes & set(0x3f3f3f3f);
+  const bytesumv sum = add_products(multiply_bytes(small_codes, x_bytes), x & set(0x3f3f3f3f), x_bytes);
+  visit("add_sum", add_sum(acc, sum));
+  visit("add_scaled 0", add_scaled(acc, sum, byte_scale(codes, 0)));
+  visit("add_scaled 1", add_scaled(acc, sum, byte_scale(codes, 1)));
+  visit("add_scaled 2", add_scaled(acc, sum, byte_scale(codes, 2)));
+  visit("add_scaled 3", add_scaled(acc, sum, byte_scale(codes, 3)));
+  visit("byte_pair 0", byte_pair(codes, 0));
+  visit("byte_pair 1", byte_pair(codes, 1));
   visit("dot_words", dot_words(acc, codes | set(0x00010001), x | set(0x00010001)));
 
   // Where an ISA wants its codes less 128, give it that, and add what is then missing: 128 times the sum of x.
   i32v product = acc;
   if constexpr (kWideCodesAreSigned) {
     const i32v top_bits = set(static_cast<int32_t>(0x80808080u));
-    product = dot_wide_bytes(product, (codes | top_bits) - (codes & top_bits), x_bytes);
-    product = product + (dot_bytes(set(0), set(0x01010101), x_bytes) << 7);
+    product = add_sum(product, multiply_wide_bytes(codes ^ top_bits, x_bytes));
+    product = product + (add_sum(set(0), multiply_bytes(set(0x01010101), x_bytes)) << 7);
   } else {
-    product = dot_wide_bytes(product, codes, x_bytes);
+    product = add_sum(product, multiply_wide_bytes(codes, x_bytes));
   }
-  visit("dot_wide_bytes", product);
+  visit("multiply_wide_bytes", product);
 }
 
 inline void visit_memory_operations(const Visitor& visit, i32v bits) {
@@ -124,6 +133,25 @@ inline void visit_lane_operations(const Visitor& visit) {
   visit("transpose", load(right));
 }
 
+// Lane l is 1 where word i of row l has come to lane l of words[i].
+inline void visit_quads(const Visitor& visit) {
+  int32_t table[kLanes][5], right[kLanes];
+  const uint8_t* rows[kLanes];
+  for (int l = 0; l < kLanes; ++l) {
+    for (int i = 0; i < 5; ++i) table[l][i] = 8 * l + i;
+    rows[l] = reinterpret_cast<const uint8_t*>(table[l]);
+  }
+  i32v words[4];
+  load_quads(rows, sizeof(int32_t), words);
+  for (int l = 0; l < kLanes; ++l) right[l] = 1;
+  for (int i = 0; i < 4; ++i) {
+    int32_t lanes[kLanes];
+    store(lanes, words[i]);
+    for (int l = 0; l < kLanes; ++l) right[l] &= lanes[l] == 8 * l + i + 1;
+  }
+  visit("load_quads", load(right));
+}
+
 PHIGGUF_END_ISA
 
 namespace phigguf {
@@ -139,6 +167,7 @@ void visit_operations(const digest::Operands& operands, digest::Visit visit, voi
     visit_dot_products(visitor, a, b, c);
     visit_memory_operations(visitor, a);
     visit_lane_operations(visitor);
+    visit_quads(visitor);
   }
 }
 

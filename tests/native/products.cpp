@@ -21,7 +21,7 @@ std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
   std::vector<int8_t> codes(tokens * w.cols);
   std::vector<int32_t> corrections(tokens * w.cols / kCorrectionWidth);
   std::vector<float> scales(tokens * w.cols / static_cast<size_t>(info(w.type).block_width));
-  const Activations activations{codes.data(), corrections.data(), scales.data()};
+  const Activations activations{codes.data(), corrections.data(), scales.data(), tokens};
   const int type = static_cast<int>(w.type);
   if (!is_float_type(w.type)) {
     for (size_t t = 0; t < tokens; ++t) {
