@@ -12,6 +12,7 @@
 
 #include "kernels/activations.h"
 #include "kernels/matmul_output.h"
+#include "kernels/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -24,30 +25,26 @@ constexpr size_t kTokensAtOnce = 256;              // whose sums wait on the sta
 template <class Format>
 struct RowBlocks {
   using P = Product<Format>;
+  FieldWords<Format, i32v> fields;
   f32v scale, min;
-  i32v code[P::kWords];           // four codes in each lane
   i32v sub_scale[P::kSubBlocks];  // as byte_scale gives them; with several sub-blocks only, like
   i32v pair[P::kCorrections];     // what the corrections multiply: two words in each lane
-};
 
-template <class Format>
-inline void load_row_blocks(const uint8_t* const (&rows)[kLanes], size_t offset, RowBlocks<Format>& tile) {
-  using P = Product<Format>;
-  FieldWords<Format, i32v> words;
-  Format::unpack(LaneBytes(rows, offset), words);
-  tile.scale = from_f16(words.scale);
-  const f32v min = from_f16(words.min);
-  tile.min = Format::kMin == Min::kSubtracted ? neg(min) : min;
-  for (int q = 0; q < P::kWords; ++q) {
-    tile.code[q] =
-        P::kWide && kWideCodesAreSigned ? words.code[q] ^ set(static_cast<int32_t>(0x80808080u)) : words.code[q];
+  void load(const uint8_t* const (&rows)[kLanes], size_t offset) {
+    Format::unpack(LaneBytes(rows, offset), fields);
+    scale = from_f16(fields.scale);
+    min = from_f16(fields.min);
+    if constexpr (Format::kMin == Min::kSubtracted) min = neg(min);
+    if constexpr (P::kWide && kWideCodesAreSigned) {
+      for (i32v& four : fields.code) four = four ^ repeat<i32v>(0x80808080u);
+    }
+    if constexpr (P::kPairs) {
+      for (int j = 0; j < P::kSubBlocks; ++j) sub_scale[j] = byte_scale(fields.sub_scale[j / 4], j % 4);
+      const i32v* corrected = P::kHasMin ? fields.sub_min : fields.sub_scale;
+      for (int j = 0; j < P::kCorrections; ++j) pair[j] = byte_pair(corrected[j / 2], j % 2);
+    }
   }
-  if constexpr (P::kPairs) {
-    for (int j = 0; j < P::kSubBlocks; ++j) tile.sub_scale[j] = byte_scale(words.sub_scale[j / 4], j % 4);
-    const i32v* corrected = P::kHasMin ? words.sub_min : words.sub_scale;
-    for (int j = 0; j < P::kCorrections; ++j) tile.pair[j] = byte_pair(corrected[j / 2], j % 2);
-  }
-}
+};
 
 // Four bytes of one token, the same in every lane.
 inline i32v broadcast_bytes(const int8_t* codes) {
@@ -73,6 +70,19 @@ struct TokenBlocks {
   i32v correction(int token, int j) const { return set(corrections[Product<Format>::kCorrections * token + j]); }
 };
 
+// Sums that stay in registers, one for each of kRowVectors row vectors and `Tokens` tokens. Compilers keep an array in
+// registers only where every index is a constant before their loop passes, hence the unrolling by hand.
+template <class Sum, int Tokens>
+struct RegisterTile {
+  Sum sums[kRowVectors * Tokens];
+
+  // visit(sum, r, t)
+  template <class Visit>
+  PHIGGUF_INLINE void each(const Visit& visit) {
+    unroll<kRowVectors * Tokens>([&](auto i) PHIGGUF_INLINE { visit(sums[i], i % kRowVectors, i / kRowVectors); });
+  }
+};
+
 // Everything about one block of kRows rows and `Tokens` tokens.
 template <class Format, int Tokens>
 class BlockProduct {
@@ -83,19 +93,16 @@ class BlockProduct {
   BlockProduct(const Rows& rows, const TokenBlocks<Format>& x) : rows_(rows), x_(x) {}
 
   // acc[kRowVectors * t + r]
-  void add_to(f32v* acc) {
-    for (int t = 0; t < Tokens; ++t) {
-      for (int r = 0; r < kRowVectors; ++r) total_[r][t] = first_sum(r, t);
-    }
-    for (int j = 0; j < P::kSubBlocks; ++j) add_sub_block(j);
-    for (int t = 0; t < Tokens; ++t) {
+  PHIGGUF_INLINE void add_to(f32v* acc) const {
+    RegisterTile<i32v, Tokens> total;
+    total.each([&](i32v& sum, int r, int t) { sum = first_sum(r, t); });
+    for (int j = 0; j < P::kSubBlocks; ++j) add_sub_block(j, total);
+    total.each([&](i32v& sum, int r, int t) {
       const f32v dx = set(x_.scales[t]);
-      for (int r = 0; r < kRowVectors; ++r) {
-        f32v& sum = acc[kRowVectors * t + r];
-        sum = fma(rows_[r].scale * dx, to_f32(total_[r][t]), sum);
-        if constexpr (P::kHasMin) sum = fma(rows_[r].min * dx, to_f32(corrected(r, t)), sum);
-      }
-    }
+      f32v& out = acc[kRowVectors * t + r];
+      out = fma(rows_[r].scale * dx, to_f32(sum), out);
+      if constexpr (P::kHasMin) out = fma(rows_[r].min * dx, to_f32(corrected(r, t)), out);
+    });
   }
 
  private:
@@ -114,26 +121,21 @@ class BlockProduct {
     return corrected(r, t) << kShift;
   }
 
-  void add_sub_block(int j) {
+  PHIGGUF_INLINE void add_sub_block(int j, RegisterTile<i32v, Tokens>& total) const {
     constexpr int kRoom = most_products(P::kWide ? 128 : (1 << Format::kCodeBits) - 1);
     constexpr int kStep = P::kSubWords < kRoom ? P::kSubWords : kRoom;
-    for (int q = P::kSubWords * j; q < P::kSubWords * (j + 1); q += kStep) {
-      bytesumv sum[kRowVectors][Tokens];
-      for (int i = 0; i < kStep; ++i) {
-        for (int t = 0; t < Tokens; ++t) {
-          const i32v x = x_.code(t, q + i);
-          for (int r = 0; r < kRowVectors; ++r) {
-            const i32v code = rows_[r].code[q + i];
-            sum[r][t] = i == 0 ? multiply(code, x) : add(sum[r][t], code, x);
-          }
-        }
+    for (int first = P::kSubWords * j; first < P::kSubWords * (j + 1); first += kStep) {
+      RegisterTile<bytesumv, Tokens> products;
+      products.each(
+          [&](bytesumv& sum, int r, int t) { sum = multiply(rows_[r].fields.code[first], x_.code(t, first)); });
+      for (int q = first + 1; q < first + kStep; ++q) {
+        products.each([&](bytesumv& sum, int r, int t) { sum = add(sum, rows_[r].fields.code[q], x_.code(t, q)); });
       }
-      for (int t = 0; t < Tokens; ++t) {
-        for (int r = 0; r < kRowVectors; ++r) {
-          i32v& total = total_[r][t];
-          total = P::kPairs ? add_scaled(total, sum[r][t], rows_[r].sub_scale[j]) : add_sum(total, sum[r][t]);
-        }
-      }
+      unroll<kRowVectors * Tokens>([&](auto i) PHIGGUF_INLINE {
+        i32v& sum = total.sums[i];
+        const bytesumv product = products.sums[i];
+        sum = P::kPairs ? add_scaled(sum, product, rows_[i % kRowVectors].sub_scale[j]) : add_sum(sum, product);
+      });
     }
   }
 
@@ -146,7 +148,6 @@ class BlockProduct {
 
   const Rows& rows_;
   const TokenBlocks<Format>& x_;
-  i32v total_[kRowVectors][Tokens];
 };
 
 // Adds the products of a block of kRows rows and of n <= kMostTokens tokens.
@@ -160,6 +161,11 @@ inline void add_products_of(const RowBlocks<Format> (&rows)[kRowVectors], const 
   }
 }
 
+// Asks for bytes that will be read soon.
+inline void fetch(const uint8_t* p, size_t n) {
+  for (size_t i = 0; i < n; i += 64) __builtin_prefetch(p + i, 0, 2);
+}
+
 // Rows row .. row + kRows - 1 (those that exist) times tokens first .. first + n - 1.
 template <class Format>
 inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t n, f32v* acc) {
@@ -171,9 +177,12 @@ inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t
   }
   for (size_t i = 0; i < n * kRowVectors; ++i) acc[i] = set(0.0f);
   const size_t pieces = (n + kMostTokens - 1) / kMostTokens;  // of nearly equal numbers of tokens
+  const size_t tile_bytes = kRows * row_bytes;
   for (size_t b = 0; b < blocks; ++b) {
+    fetch(lane_rows[0][0] + tile_bytes + b * kRows * sizeof(typename Format::Block),
+          kRows * sizeof(typename Format::Block));
     RowBlocks<Format> rows[kRowVectors];
-    for (int r = 0; r < kRowVectors; ++r) load_row_blocks(lane_rows[r], b * sizeof(typename Format::Block), rows[r]);
+    for (int r = 0; r < kRowVectors; ++r) rows[r].load(lane_rows[r], b * sizeof(typename Format::Block));
     for (size_t piece = 0; piece < pieces; ++piece) {
       const size_t begin = piece * n / pieces, end = (piece + 1) * n / pieces;
       const TokenBlocks<Format> x(job.activations, b, first + begin);

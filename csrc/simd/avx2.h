@@ -16,15 +16,19 @@ struct bytesumv {
 constexpr int most_products(int largest_code) { return 32767 / (2 * 127 * largest_code); }
 
 inline bytesumv multiply_bytes(i32v codes, i32v x) { return {_mm256_maddubs_epi16(codes.v, x.v)}; }
-inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) {
-  return {_mm256_add_epi16(sum.v, multiply_bytes(codes, x).v)};
+// The empty asm stops compilers from regrouping long sums, for which they would run out of registers.
+inline bytesumv add_words(bytesumv sum, bytesumv products) {
+  __m256i words_i16x16 = _mm256_add_epi16(sum.v, products.v);
+  asm("" : "+x"(words_i16x16));
+  return {words_i16x16};
 }
+inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) { return add_words(sum, multiply_bytes(codes, x)); }
 // The sign of a code is moved to x, since vpmaddubsw wants one side without.
 inline bytesumv multiply_wide_bytes(i32v codes, i32v x) {
   return multiply_bytes({_mm256_abs_epi8(codes.v)}, {_mm256_sign_epi8(x.v, codes.v)});
 }
 inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) {
-  return {_mm256_add_epi16(sum.v, multiply_wide_bytes(codes, x).v)};
+  return add_words(sum, multiply_wide_bytes(codes, x));
 }
 inline i32v add_sum(i32v acc, bytesumv sum) { return dot_words(acc, {sum.v}, {_mm256_set1_epi16(1)}); }
 

@@ -1,0 +1,24 @@
+// A loop whose index is a constant in every round.
+#pragma once
+
+#include "simd/simd.h"
+
+#define PHIGGUF_INLINE __attribute__((always_inline))
+
+PHIGGUF_BEGIN_ISA
+
+template <int I>
+struct Index {
+  constexpr operator int() const { return I; }
+};
+
+// body(Index<0>()), body(Index<1>()) ... body(Index<N - 1>())
+template <int N, int First = 0, class Body>
+PHIGGUF_INLINE inline void unroll(const Body& body) {
+  if constexpr (First < N) {
+    body(Index<First>());
+    unroll<N, First + 1>(body);
+  }
+}
+
+PHIGGUF_END_ISA
