@@ -1,4 +1,4 @@
-"""Write a Phi-3 checkpoint with random weights in any geometry, using little memory.
+"""Write a Phi-3 or Phi-3.5-MoE checkpoint with random weights in any geometry, using little memory.
 
     python tools/make_synthetic_checkpoint.py /tmp/phi-3.5-mini --geometry phi-3.5-mini
 
@@ -29,12 +29,14 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of a Phi-3 model, named as in ``config.json``.
+    """Sizes of a model, named as in ``config.json``.
 
     Attributes
     ----------
     original_max_position_embeddings
         The context before LongRoPE stretched it; equal to ``max_position_embeddings`` without.
+    num_local_experts
+        Above 0: Phi-3.5-MoE with so many experts.
     """
 
     vocab_size: int
@@ -47,6 +49,13 @@ class Geometry:
     original_max_position_embeddings: int = 4096
     sliding_window: int | None = None
     tie_word_embeddings: bool = False
+    partial_rotary_factor: float = 1.0
+    num_local_experts: int = 0
+
+    @property
+    def head_dim(self) -> int:
+        """The width of a head."""
+        return self.hidden_size // self.num_attention_heads
 
 
 GEOMETRIES = {
@@ -56,6 +65,19 @@ GEOMETRIES = {
         32064, 3072, 8192, 32, 32, 32, max_position_embeddings=131072, sliding_window=262144
     ),
     "phi-3-medium-4k": Geometry(32064, 5120, 17920, 40, 40, 10, sliding_window=2047),
+    "phi-4-mini": Geometry(
+        *(200064, 3072, 8192, 32, 24, 8),
+        max_position_embeddings=131072,
+        sliding_window=262144,
+        tie_word_embeddings=True,
+        partial_rotary_factor=0.75,
+    ),
+    "phi-3.5-moe": Geometry(
+        *(32064, 4096, 6400, 32, 32, 8),
+        max_position_embeddings=131072,
+        sliding_window=131072,
+        num_local_experts=16,
+    ),
 }
 
 
@@ -94,16 +116,27 @@ def write_checkpoint(
 
 def config(geometry: Geometry) -> dict[str, Any]:
     """Return ``config.json``."""
-    half = geometry.hidden_size // geometry.num_attention_heads // 2
+    half = int(geometry.head_dim * geometry.partial_rotary_factor) // 2
     stretched = geometry.max_position_embeddings > geometry.original_max_position_embeddings
     rope_scaling = {
         "type": "longrope",
         "short_factor": [1.0 + 0.02 * i for i in range(half)],
         "long_factor": [1.0 + 1.3 * i for i in range(half)],
     }
+    unsaid = {"partial_rotary_factor": 1.0, "num_local_experts": 0}
+    sizes = {key: value for key, value in vars(geometry).items() if unsaid.get(key) != value}
+    kind = {"architectures": ["Phi3ForCausalLM"], "model_type": "phi3"}
+    if geometry.num_local_experts:
+        rope_scaling |= {"short_mscale": 1.2, "long_mscale": 1.2}
+        rope_scaling["original_max_position_embeddings"] = geometry.original_max_position_embeddings
+        kind = {
+            "architectures": ["PhiMoEForCausalLM"],
+            "model_type": "phimoe",
+            "attention_bias": True,
+            "lm_head_bias": True,
+        }
     return {
-        "architectures": ["Phi3ForCausalLM"],
-        "model_type": "phi3",
+        **kind,
         "hidden_act": "silu",
         "rms_norm_eps": 1e-05,
         "rope_theta": 10000.0,
@@ -112,14 +145,18 @@ def config(geometry: Geometry) -> dict[str, Any]:
         "eos_token_id": first_added(geometry),
         "pad_token_id": first_added(geometry),
         "torch_dtype": "bfloat16",
-        **vars(geometry),
+        **sizes,
     }
 
 
 def tensor_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield every weight's name and shape."""
+    return _phimoe_shapes(geometry) if geometry.num_local_experts else _phi3_shapes(geometry)
+
+
+def _phi3_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
     hidden, inner = geometry.hidden_size, geometry.intermediate_size
-    kv = geometry.num_key_value_heads * (hidden // geometry.num_attention_heads)
+    kv = geometry.num_key_value_heads * geometry.head_dim
     yield "model.embed_tokens.weight", (geometry.vocab_size, hidden)
     for i in range(geometry.num_hidden_layers):
         layer = f"model.layers.{i}"
@@ -132,6 +169,31 @@ def tensor_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.norm.weight", (hidden,)
     if not geometry.tie_word_embeddings:
         yield "lm_head.weight", (geometry.vocab_size, hidden)
+
+
+def _phimoe_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
+    hidden, inner = geometry.hidden_size, geometry.intermediate_size
+    kv = geometry.num_key_value_heads * geometry.head_dim
+    yield "model.embed_tokens.weight", (geometry.vocab_size, hidden)
+    for i in range(geometry.num_hidden_layers):
+        layer = f"model.layers.{i}"
+        yield from _biased(f"{layer}.input_layernorm", hidden)
+        for name, rows in (("q", hidden), ("k", kv), ("v", kv), ("o", hidden)):
+            yield from _biased(f"{layer}.self_attn.{name}_proj", rows, hidden)
+        yield from _biased(f"{layer}.post_attention_layernorm", hidden)
+        yield f"{layer}.block_sparse_moe.gate.weight", (geometry.num_local_experts, hidden)
+        for expert in range(geometry.num_local_experts):
+            weights = f"{layer}.block_sparse_moe.experts.{expert}"
+            yield f"{weights}.w1.weight", (inner, hidden)
+            yield f"{weights}.w2.weight", (hidden, inner)
+            yield f"{weights}.w3.weight", (inner, hidden)
+    yield from _biased("model.norm", hidden)
+    yield from _biased("lm_head", geometry.vocab_size, hidden)
+
+
+def _biased(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
 
 
 # --- Weights ---
@@ -209,8 +271,9 @@ def _write_shard(
     text = json.dumps(header).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
     file.write(len(text).to_bytes(8, "little") + text)
-    for shape in shard.values():
-        values = pool.values(math.prod(shape), is_norm=len(shape) == 1)
+    for name, shape in shard.items():
+        is_norm = len(shape) == 1 and name.endswith(".weight")
+        values = pool.values(math.prod(shape), is_norm=is_norm)
         file.writelines(_encode(chunk, dtype) for chunk in values)
 
 
