@@ -9,35 +9,54 @@ from phigguf.errors import InvalidArgument
 
 
 class Noting:
-    """A model whose sessions note the tokens of every call."""
+    """A model whose sessions note the tokens of every call, and how many they have read."""
 
     n_vocab = 50
 
     def __init__(self) -> None:
-        self.sessions: list[list[list[int]]] = []
+        self.sessions: list[NotingSession] = []
 
-    def session(self) -> Noting:
-        self.sessions.append([])
-        return self
-
-    def forward(self, tokens: list[int], last_only: bool) -> None:
-        assert last_only
-        self.sessions[-1].append(list(tokens))
+    def session(self) -> NotingSession:
+        self.sessions.append(NotingSession())
+        return self.sessions[-1]
 
 
-def test_prompts_come_in_one_piece_and_generated_tokens_one_by_one():
+class NotingSession:
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, list[int]]] = []
+        self.length = 0
+
+    def forward(self, tokens: list[int]) -> None:
+        self.calls.append((self.length, list(tokens)))
+        self.length += len(tokens)
+
+    def truncate(self, length: int) -> None:
+        assert length <= self.length
+        self.length = length
+
+
+@pytest.mark.parametrize("depth", [0, 7])
+def test_prompts_come_in_one_piece_and_generated_tokens_one_by_one(depth):
     model = Noting()
-    prefill, decode = measure(model, n_prompt=9, n_gen=4, repetitions=2)
+    prefill, decode = measure(model, n_prompt=9, n_gen=4, n_depth=depth, repetitions=2)
     assert (prefill.tokens, len(prefill.runs)) == (9, 2)
     assert (decode.tokens, len(decode.runs)) == (4, 2)
 
-    warm_up, first, second = (model.sessions[i : i + 2] for i in (0, 2, 4))
-    assert warm_up == first == second
-    assert len(model.sessions) == 6
-    read, generated = first
-    assert [len(tokens) for tokens in read] == [9]
-    assert [len(tokens) for tokens in generated] == [1, 1, 1, 1]
-    assert {token for call in read + generated for token in call} <= set(range(50))
+    read, generated = (session.calls for session in model.sessions)
+    if depth:
+        before = read.pop(0)
+        assert generated.pop(0) == before
+        assert (before[0], len(before[1])) == (0, depth)
+    assert [(at, len(tokens)) for at, tokens in read] == [(depth, 9)] * 3
+    assert [(at, len(tokens)) for at, tokens in generated] == [(depth + i, 1) for i in range(4)] * 3
+    assert read[0] == read[1] == read[2]
+    assert generated[:4] == generated[4:8] == generated[8:]
+    assert {token for _, call in read + generated for token in call} <= set(range(50))
+
+
+def test_depth_must_not_be_negative():
+    with pytest.raises(InvalidArgument, match="n_depth"):
+        measure(Noting(), n_depth=-1)
 
 
 @pytest.mark.parametrize("name", ["n_prompt", "n_gen", "repetitions"])

@@ -252,12 +252,12 @@ def test_info(run):
 
 
 def test_bench_says_what_was_measured_and_on_what(run, demo_gguf):
-    outcome = run("bench", demo_gguf, "-p", 5, "-n", 3, "-r", 2, "--threads", 1, "--json")
+    outcome = run("bench", demo_gguf, "-p", 5, "-n", 3, "-d", 4, "-r", 2, "--threads", 1, "--json")
     assert (outcome.status, outcome.err) == (0, "")
     result = json.loads(outcome.out)
     assert result["version"] == phigguf.__version__
     assert result["isa"] == phigguf.isa()
-    assert result["threads"] == 1
+    assert (result["threads"], result["depth"]) == (1, 4)
     assert result["cpu"]
     for name, tokens in (("prefill", 5), ("decode", 3)):
         speed = result[name]

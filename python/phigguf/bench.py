@@ -13,7 +13,7 @@ import numpy as np
 from phigguf.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from phigguf.models import Model
+    from phigguf.models import Model, Session
 
 _SEED = 0
 
@@ -53,12 +53,12 @@ class Speed:
 
 
 def measure(
-    model: Model, *, n_prompt: int = 512, n_gen: int = 64, repetitions: int = 5
+    model: Model, *, n_prompt: int = 512, n_gen: int = 64, n_depth: int = 0, repetitions: int = 5
 ) -> tuple[Speed, Speed]:
     """Measure reading a prompt in one piece and generating one token at a time.
 
-    Both start from an empty cache, on tokens drawn with a fixed seed, after one run that is not
-    counted; the two alternate, so that a drifting machine harms both alike.
+    Both follow the same tokens in the cache, if any, and read tokens drawn with a fixed seed, after
+    one run that is not counted; the two alternate, so that a drifting machine harms both alike.
 
     Parameters
     ----------
@@ -66,6 +66,8 @@ def measure(
         The model to measure.
     n_prompt, n_gen
         Tokens to read and to generate in each run.
+    n_depth
+        Tokens that the cache holds before.
     repetitions
         Counted runs.
 
@@ -77,30 +79,38 @@ def measure(
     Raises
     ------
     InvalidArgument
-        If a count is not positive.
+        If a count is not positive, or all do not fit the context.
     """
     for name, count in (("n_prompt", n_prompt), ("n_gen", n_gen), ("repetitions", repetitions)):
         if count < 1:
             raise InvalidArgument("must be at least 1", field=name, value=count)
+    if n_depth < 0:
+        raise InvalidArgument("must be 0 or more", field="n_depth", value=n_depth)
     draw = np.random.default_rng(_SEED)
-    prompt = draw.integers(model.n_vocab, size=n_prompt).tolist()
-    continuation = draw.integers(model.n_vocab, size=n_gen).tolist()
+    before, prompt, continuation = (
+        draw.integers(model.n_vocab, size=count).tolist() for count in (n_depth, n_prompt, n_gen)
+    )
+    reader, writer = _session_after(model, before), _session_after(model, before)
 
     prefill, decode = [], []
     for _ in range(1 + repetitions):
-        prefill.append(_tokens_per_second(n_prompt, lambda: _read(model, prompt)))
-        decode.append(_tokens_per_second(n_gen, lambda: _decode(model, continuation)))
+        for session in (reader, writer):
+            session.truncate(n_depth)
+        prefill.append(_tokens_per_second(n_prompt, lambda: _read(reader, [prompt])))
+        decode.append(_tokens_per_second(n_gen, lambda: _read(writer, [[t] for t in continuation])))
     return Speed(n_prompt, tuple(prefill[1:])), Speed(n_gen, tuple(decode[1:]))
 
 
-def _read(model: Model, tokens: Sequence[int]) -> None:
-    model.session().forward(tokens, last_only=True)
-
-
-def _decode(model: Model, tokens: Sequence[int]) -> None:
+def _session_after(model: Model, tokens: Sequence[int]) -> Session:
     session = model.session()
-    for token in tokens:
-        session.forward([token], last_only=True)
+    if tokens:
+        session.forward(tokens)
+    return session
+
+
+def _read(session: Session, pieces: Sequence[Sequence[int]]) -> None:
+    for tokens in pieces:
+        session.forward(tokens)
 
 
 def _tokens_per_second(tokens: int, work: Callable[[], None]) -> float:

@@ -161,6 +161,14 @@ def inspect(model: Path, arrays: bool, as_json: bool) -> None:
     show_default=True,
     help="Tokens to generate.",
 )
+@click.option(
+    "-d",
+    "--n-depth",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Tokens in the cache before.",
+)
 @click.option("-r", "--repetitions", type=click.IntRange(min=1), default=5, show_default=True)
 @options.kv_type
 @options.threads
@@ -169,6 +177,7 @@ def bench(
     model: Path,
     n_prompt: int,
     n_gen: int,
+    n_depth: int,
     repetitions: int,
     kv_type: str,
     threads: int | None,
@@ -178,7 +187,9 @@ def bench(
     from phigguf.bench import measure
 
     loaded = phigguf.load(model, threads=threads, kv_type=kv_type)
-    prefill, decode = measure(loaded, n_prompt=n_prompt, n_gen=n_gen, repetitions=repetitions)
+    prefill, decode = measure(
+        loaded, n_prompt=n_prompt, n_gen=n_gen, n_depth=n_depth, repetitions=repetitions
+    )
     machine = _machine()
     if as_json:
         _show_json(
@@ -186,6 +197,7 @@ def bench(
                 "model": str(model),
                 **machine,
                 "kv_type": kv_type,
+                "depth": n_depth,
                 "prefill_tps": prefill.median,
                 "decode_tps": decode.median,
                 "prefill": prefill.to_dict(),
@@ -194,8 +206,9 @@ def bench(
         )
     else:
         click.echo(f"{model}, {machine['isa']}, {machine['threads']} threads, {machine['cpu']}")
-        click.echo(f"prompt of {n_prompt:>5}  {prefill}")
-        click.echo(f"generated {n_gen:>5}  {decode}")
+        after = f" after {n_depth}" if n_depth else ""
+        click.echo(f"prompt of {n_prompt:>5}{after}  {prefill}")
+        click.echo(f"generated {n_gen:>5}{after}  {decode}")
 
 
 @cli.command()
