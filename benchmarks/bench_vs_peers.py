@@ -12,7 +12,6 @@ compiled here by the system's compiler for this CPU. The first round is not coun
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limits import compile_limits, measure_limits
 from measuring import machine, ratios, summary, write_json
 
 import phigguf
@@ -79,22 +79,6 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
-
-
-def compile_limits(folder: Path, compiler: str) -> Path:
-    """Compile machine_limits.cpp for this CPU."""
-    program = folder / "machine_limits"
-    options = ["-std=c++17", "-O3", "-march=native", "-pthread"]
-    source = HERE / "machine_limits.cpp"
-    subprocess.run([compiler, *options, source, "-o", program], check=True)
-    return program
-
-
-def measure_limits(program: Path, threads: int) -> dict[str, Any]:
-    """Run machine_limits once."""
-    answer = subprocess.run([program, str(threads)], capture_output=True, check=True, text=True)
-    limits: dict[str, Any] = json.loads(answer.stdout)
-    return limits
 
 
 def needs(model: Path) -> dict[str, int]:
