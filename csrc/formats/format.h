@@ -128,7 +128,14 @@ inline void unpack_nibbles(const Source& source, size_t offset, Word (&code)[8])
   }
 }
 inline void pack_nibbles(const uint8_t (&code)[32], uint8_t (&low)[16]) {
-  for (int i = 0; i < 16; ++i) low[i] = static_cast<uint8_t>((code[i] & 15) | (code[16 + i] << 4));
+  constexpr uint64_t kLowNibbles = UINT64_C(0x0f0f0f0f0f0f0f0f);
+  for (int i = 0; i < 16; i += 8) {
+    uint64_t first, second;
+    std::memcpy(&first, code + i, 8);
+    std::memcpy(&second, code + 16 + i, 8);
+    const uint64_t bytes = (first & kLowNibbles) | (second & kLowNibbles) << 4;
+    std::memcpy(low + i, &bytes, 8);
+  }
 }
 
 // The fifth bits of one 32-wide block: weight i in bit i of a word. Multiplying copies a nibble to every seventh bit,
@@ -142,9 +149,11 @@ inline void unpack_fifth_bits(Word high, Word (&code)[8]) {
 }
 inline void pack_fifth_bits(const uint8_t (&code)[32], uint8_t (&high)[4]) {
   for (int byte = 0; byte < 4; ++byte) {
-    unsigned bits = 0;
-    for (int i = 0; i < 8; ++i) bits |= ((code[8 * byte + i] >> 4) & 1u) << i;
-    high[byte] = static_cast<uint8_t>(bits);
+    uint64_t codes;
+    std::memcpy(&codes, code + 8 * byte, 8);
+    // Multiplying sends the bit of byte i to bit 56 + i, and no two to one place.
+    const uint64_t bit_of_each = (codes >> 4) & UINT64_C(0x0101010101010101);
+    high[byte] = static_cast<uint8_t>(bit_of_each * UINT64_C(0x0102040810204080) >> 56);
   }
 }
 

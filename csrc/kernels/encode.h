@@ -4,14 +4,11 @@
 // do not depend on one another, so neither that nor the split of rows over threads shows in the bytes.
 #pragma once
 
+#include "kernels/encode_unsearched.h"
 #include "kernels/kernel_table.h"
 #include "kernels/tile.h"
 
 PHIGGUF_BEGIN_ISA
-
-// No block format reaches 2^30: a scale is at most 65504, times a sub-scale of 128, times a code of 32. ggml's sums
-// overflow long after that, and would then turn a block to zeros without a word.
-constexpr float kUnreachable = 0x1p30f;
 
 inline Problem check_values(const f32w* x, int n) {
   maskw reachable = abs(x[0]) <= set(kUnreachable);
@@ -47,11 +44,13 @@ struct RowGroupEncoder {
   const float* importance;
   typename Format::Block* blocks;
 
+  static constexpr bool kNeedsRowMeanSquare = Format::Quantizer::kSearches == Searches::kWhenGuided;
+
   size_t blocks_per_row() const { return cols / Format::kWidth; }
 
   EncodeStatus run() const {
     float mean_squares[kPairLanes];
-    if (Format::Quantizer::kNeedsRowMeanSquare && importance) {
+    if (kNeedsRowMeanSquare) {
       const Element* row[kPairLanes];
       for (size_t l = 0; l < kPairLanes; ++l) row[l] = source + (l < rows ? l : rows - 1) * cols;
       store(mean_squares, row_mean_squares(row, cols));
@@ -76,7 +75,7 @@ struct RowGroupEncoder {
       const size_t col = block % blocks_per_row() * Format::kWidth;
       lane[l] = source + row * cols + col;
       lane_importance[l] = importance ? importance + col : nullptr;
-      lane_mean_square[l] = importance && Format::Quantizer::kNeedsRowMeanSquare ? mean_squares[row] : 0.0f;
+      lane_mean_square[l] = kNeedsRowMeanSquare ? mean_squares[row] : 0.0f;
     }
 
     Tile<Format> tile;
@@ -89,7 +88,7 @@ struct RowGroupEncoder {
       load_columns<Format::kWidth>(lane_importance, tile.importance);
       tile.row_mean_square = load_pair(lane_mean_square);
       Format::Quantizer::weighted(tile, found);
-    } else {
+    } else if constexpr (Format::Quantizer::kSearches == Searches::kAlways) {
       Format::Quantizer::plain(tile, found);
     }
     return store_tile(first, count, found);
@@ -110,7 +109,7 @@ struct RowGroupEncoder {
 };
 
 template <class Format, class Element>
-inline EncodeStatus encode_rows_from(const EncodeJob& job) {
+inline EncodeStatus encode_searched(const EncodeJob& job) {
   const auto* source = static_cast<const Element*>(job.source);
   auto* blocks = reinterpret_cast<typename Format::Block*>(job.blocks);
   for (size_t row = 0; row < job.rows; row += kPairLanes) {
@@ -121,6 +120,19 @@ inline EncodeStatus encode_rows_from(const EncodeJob& job) {
     if (status.problem != Problem::kNone) return {status.problem, row + status.row};
   }
   return {Problem::kNone, 0};
+}
+
+template <class Format, class Element>
+inline EncodeStatus encode_rows_from(const EncodeJob& job) {
+  constexpr Searches kSearches = Format::Quantizer::kSearches;
+  if constexpr (kSearches == Searches::kAlways) {
+    return encode_searched<Format, Element>(job);
+  } else {
+    if constexpr (kSearches == Searches::kWhenGuided) {
+      if (job.importance) return encode_searched<Format, Element>(job);
+    }
+    return encode_unsearched<Format, Element>(job);
+  }
 }
 
 template <class Format>

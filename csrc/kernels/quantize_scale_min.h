@@ -11,7 +11,7 @@ PHIGGUF_BEGIN_ISA
 
 template <class Format, int kMaxCode, int kMaxSub>
 struct ScaleMinQuantizer {
-  static constexpr bool kNeedsRowMeanSquare = false;
+  static constexpr Searches kSearches = Searches::kAlways;
   static constexpr int kSub = Format::kSubWidth, kSubBlocks = Format::kWidth / kSub;
   // Q2_K alone weighs by |x| and minimizes the absolute error, and has no factor 2 in its mean square.
   static constexpr bool kTwoBit = kMaxCode == 3;

@@ -34,7 +34,7 @@ template <class Format>
 struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   using Base = SignedSubBlocks<Format, 4>;
   using Base::kSub, Base::kSubBlocks, Base::kTogether;
-  static constexpr bool kNeedsRowMeanSquare = false;
+  static constexpr Searches kSearches = Searches::kAlways;
   static constexpr int kHalfSub = 32;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
@@ -84,7 +84,7 @@ template <class Format>
 struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   using Base = SignedSubBlocks<Format, 32>;
   using Base::kSub, Base::kSubBlocks, Base::kTogether;
-  static constexpr bool kNeedsRowMeanSquare = false;
+  static constexpr Searches kSearches = Searches::kAlways;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
     f32w squares[Format::kWidth];

@@ -1,7 +1,8 @@
 // The 32-wide formats: Q4_0, Q5_0 (a signed scale), Q4_1, Q5_1 (scale and minimum), Q8_0.
 //
-// Without an importance matrix the largest magnitude, or the range, fixes the scale. With one, the searches of
-// search.h run, weighted by importance * sqrt(mean square of the row + x^2); Q8_0 ignores it.
+// Without an importance matrix the largest magnitude, or the range, fixes the scale: `Unsearched` says how, for
+// encode_unsearched.h. With one, the searches of search.h run, weighted by importance * sqrt(mean square of the
+// row + x^2); Q8_0 ignores it.
 #pragma once
 
 #include "kernels/search.h"
@@ -9,7 +10,12 @@
 
 PHIGGUF_BEGIN_ISA
 
-inline f32w reciprocal_or_zero(f32w x) { return select(x != set(0.0f), set(1.0f) / x, set(0.0f)); }
+inline f32v reciprocal_or_zero(f32v x) { return select(x != set(0.0f), set(1.0f) / x, set(0.0f)); }
+
+// The range of each of kLanes blocks, in one lane each.
+struct BlockRanges {
+  f32v lowest, highest;
+};
 
 template <class Format>
 inline void weigh_by_row(const Tile<Format>& tile, f32w* w) {
@@ -21,18 +27,19 @@ inline void weigh_by_row(const Tile<Format>& tile, f32w* w) {
 // x ~ scale * (code - kHalf)
 template <class Format, int kHalf>
 struct SignedQuantizer {
-  static constexpr bool kNeedsRowMeanSquare = true;
+  static constexpr Searches kSearches = Searches::kWhenGuided;
 
-  static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    const f32w scale = extreme<Format::kWidth>(tile.x).value / set(static_cast<float>(-kHalf));
-    const f32w inverse = reciprocal_or_zero(scale);
-    out.scale = to_f16(scale);
-    const f32w rounding = set(static_cast<float>(kHalf) + 0.5f);
-    for (int i = 0; i < Format::kWidth; ++i) {
-      const i32w code = signed_low_byte(truncate(tile.x[i] * inverse + rounding));
-      out.put_code(i, low_byte(min(set(2 * kHalf - 1), code)));
+  struct Unsearched {
+    f32v scale, inverse, offset;
+
+    template <class Extremes>
+    Unsearched(const BlockRanges&, const Extremes& extremes)
+        : scale(extremes() / set(static_cast<float>(-kHalf))), inverse(reciprocal_or_zero(scale)), offset(set(0.0f)) {}
+
+    static i32v code(f32v x, f32v inverse, f32v) {
+      return min(truncate(x * inverse + set(static_cast<float>(kHalf) + 0.5f)), set(2 * kHalf - 1));
     }
-  }
+  };
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
     f32w w[Format::kWidth];
@@ -48,23 +55,21 @@ struct SignedQuantizer {
 // x ~ scale * code + min
 template <class Format, int kMaxCode>
 struct RangeQuantizer {
-  static constexpr bool kNeedsRowMeanSquare = true;
+  static constexpr Searches kSearches = Searches::kWhenGuided;
 
-  static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32w lowest = tile.x[0], highest = tile.x[0];
-    for (int i = 1; i < Format::kWidth; ++i) {
-      lowest = min(tile.x[i], lowest);
-      highest = max(tile.x[i], highest);
+  struct Unsearched {
+    f32v scale, inverse, offset;
+
+    template <class Extremes>
+    Unsearched(const BlockRanges& ranges, const Extremes&)
+        : scale((ranges.highest - ranges.lowest) / set(static_cast<float>(kMaxCode))),
+          inverse(reciprocal_or_zero(scale)),
+          offset(ranges.lowest) {}
+
+    static i32v code(f32v x, f32v inverse, f32v offset) {
+      return min(truncate((x - offset) * inverse + set(0.5f)), set(kMaxCode));
     }
-    const f32w scale = (highest - lowest) / set(static_cast<float>(kMaxCode));
-    const f32w inverse = reciprocal_or_zero(scale);
-    out.scale = to_f16(scale);
-    out.min = to_f16(lowest);
-    for (int i = 0; i < Format::kWidth; ++i) {
-      const i32w code = signed_low_byte(truncate((tile.x[i] - lowest) * inverse + set(0.5f)));
-      out.put_code(i, low_byte(min(set(kMaxCode), code)));
-    }
-  }
+  };
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
     constexpr ScaleMinSearch kSearch{-0.9f, 0.05f, 36};
@@ -81,22 +86,24 @@ struct RangeQuantizer {
 // x ~ scale * (code - 128), the codes rounded half away from zero
 template <class Format>
 struct ByteQuantizer {
-  static constexpr bool kNeedsRowMeanSquare = false;
+  static constexpr Searches kSearches = Searches::kNever;
 
-  static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    const f32w scale = extreme<Format::kWidth>(tile.x).magnitude / set(127.0f);
-    const f32w inverse = reciprocal_or_zero(scale);
-    out.scale = to_f16(scale);
+  struct Unsearched {
+    f32v scale, inverse, offset;
+
+    template <class Extremes>
+    Unsearched(const BlockRanges& ranges, const Extremes&)
+        : scale(max(abs(ranges.lowest), abs(ranges.highest)) / set(127.0f)),
+          inverse(reciprocal_or_zero(scale)),
+          offset(set(0.0f)) {}
+
     // For |v| < 2^22, adding the largest float below 0.5 with v's sign and truncating is roundf(v).
-    const i32w below_half = as_bits(set(0x1.fffffep-2f));
-    for (int i = 0; i < Format::kWidth; ++i) {
-      const f32w v = tile.x[i] * inverse;
-      const f32w half = as_floats(below_half | (as_bits(v) & set(INT32_MIN)));
-      out.put_code(i, low_byte(truncate(v + half) + set(128)));
+    static i32v code(f32v x, f32v inverse, f32v) {
+      const f32v v = x * inverse;
+      const i32v half = as_bits(set(0x1.fffffep-2f)) | (as_bits(v) & set(INT32_MIN));
+      return truncate(v + as_floats(half)) + set(128);
     }
-  }
-
-  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) { plain(tile, out); }
+  };
 };
 
 PHIGGUF_END_ISA

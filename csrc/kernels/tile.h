@@ -6,12 +6,20 @@
 
 PHIGGUF_BEGIN_ISA
 
+// When a format's scales are searched for: never, with an importance matrix only (which then enters together with the
+// mean square of the row), or always.
+enum class Searches { kNever, kWhenGuided, kAlways };
+
 template <class Format>
 struct Tile {
   f32w x[Format::kWidth];           // x[i]: weight i of each lane's block
   f32w importance[Format::kWidth];  // meaningful with an importance matrix only
   f32w row_mean_square;             // of the whole row each lane lies in; 32-wide formats with importance only
 };
+
+// No block format reaches 2^30: a scale is at most 65504, times a sub-scale of 128, times a code of 32. ggml's sums
+// overflow long after that, and would then turn a block to zeros without a word.
+constexpr float kUnreachable = 0x1p30f;
 
 template <class Format>
 struct LaneFields {

@@ -35,6 +35,16 @@ inline void store_u8(uint8_t* p, i32v a) {
       _mm_packus_epi32(_mm256_castsi256_si128(low_byte_i32x8), _mm256_extracti128_si256(low_byte_i32x8, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words_u16x8, words_u16x8));
 }
+inline void store_low_bytes(uint8_t (&out)[32], const i32v (&m)[4]) {
+  __m256i bytes_i32x8[4];
+  for (int i = 0; i < 4; ++i) bytes_i32x8[i] = _mm256_and_si256(m[i].v, _mm256_set1_epi32(255));
+  const __m256i first_u16x16 = _mm256_packus_epi32(bytes_i32x8[0], bytes_i32x8[1]);
+  const __m256i second_u16x16 = _mm256_packus_epi32(bytes_i32x8[2], bytes_i32x8[3]);
+  // Packing works within 128-bit halves: fours of codes come out in the order 0 2 4 6 1 3 5 7.
+  const __m256i packed_u8x32 = _mm256_packus_epi16(first_u16x16, second_u16x16);
+  const __m256i in_order_u8x32 = _mm256_permutevar8x32_epi32(packed_u8x32, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), in_order_u8x32);
+}
 inline void store_u16(uint16_t* p, i32v a) {
   const __m256i low_word_i32x8 = _mm256_and_si256(a.v, _mm256_set1_epi32(65535));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packus_epi32(_mm256_castsi256_si128(low_word_i32x8),

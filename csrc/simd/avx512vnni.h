@@ -32,6 +32,10 @@ inline i32v load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void store(float* p, f32v a) { _mm512_storeu_ps(p, a.v); }
 inline void store(int32_t* p, i32v a) { _mm512_storeu_si512(p, a.v); }
 inline void store_u8(uint8_t* p, i32v a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v)); }
+inline void store_low_bytes(uint8_t (&out)[32], const i32v (&m)[2]) {
+  store_u8(out, m[0]);
+  store_u8(out + 16, m[1]);
+}
 inline void store_u16(uint16_t* p, i32v a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
 }

@@ -33,6 +33,13 @@ inline void store_u8(uint8_t* p, i32v a) {
   const uint32_t four_bytes = vget_lane_u32(vreinterpret_u32_u8(bytes_u8x8), 0);
   std::memcpy(p, &four_bytes, sizeof four_bytes);
 }
+inline void store_low_bytes(uint8_t (&out)[32], const i32v (&m)[8]) {
+  for (int i = 0; i < 8; i += 4) {
+    const int16x8_t first_i16x8 = vuzp1q_s16(vreinterpretq_s16_s32(m[i].v), vreinterpretq_s16_s32(m[i + 1].v));
+    const int16x8_t second_i16x8 = vuzp1q_s16(vreinterpretq_s16_s32(m[i + 2].v), vreinterpretq_s16_s32(m[i + 3].v));
+    vst1q_u8(out + 4 * i, vuzp1q_u8(vreinterpretq_u8_s16(first_i16x8), vreinterpretq_u8_s16(second_i16x8)));
+  }
+}
 inline void store_u16(uint16_t* p, i32v a) { vst1_u16(p, low_words(a)); }
 
 inline maskv operator<(f32v a, f32v b) { return {vcltq_f32(a.v, b.v)}; }

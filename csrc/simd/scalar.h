@@ -25,6 +25,9 @@ inline i32v load(const int32_t* p) { return {*p}; }
 inline void store(float* p, f32v a) { *p = a.v; }
 inline void store(int32_t* p, i32v a) { *p = a.v; }
 inline void store_u8(uint8_t* p, i32v a) { *p = static_cast<uint8_t>(a.v); }
+inline void store_low_bytes(uint8_t (&out)[32], const i32v (&m)[32]) {
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<uint8_t>(m[i].v);
+}
 inline void store_u16(uint16_t* p, i32v a) { *p = static_cast<uint16_t>(a.v); }
 
 inline f32v operator+(f32v a, f32v b) { return {a.v + b.v}; }
