@@ -317,53 +317,81 @@ struct CodeSums {
   f32w scale() const { return select(l2 > set(0.0f), lx / l2, set(0.0f)); }
 };
 
-// Five rounds at most of moving one code at a time to its best value, while that raises lx^2 / l2. A lane that
-// nothing changes in one round cannot change in the next, so the rounds end when no lane changed. ggml keeps
-// unsigned codes in bytes, where a negative candidate would wrap, and guards them by the sum without the code.
-template <int N, bool kUnsigned, class Round>
-inline void descend(const f32w* x, const f32w* w, f32w* code, CodeSums& sums, const Round& round) {
-  const f32w zero = set(0.0f);
-  f32w wx[N];
-  for (int i = 0; i < N; ++i) wx[i] = w[i] * x[i];
+// Moves one code at a time to its best value, while that raises lx^2 / l2. ggml keeps unsigned codes in bytes, where a
+// negative candidate would wrap, and guards them by the sum without the code.
+template <int N, bool kUnsigned>
+struct CodeDescent {
+  f32w x[N], w[N], wx[N], code[N];
+  CodeSums sums;
+
+  // Returns where code i changed.
+  template <class Round>
+  maskw move(int i, const Round& round) {
+    const f32w zero = set(0.0f);
+    const f32w rest_lx = sums.lx - wx[i] * code[i];
+    const f32w rest_l2 = sums.l2 - w[i] * code[i] * code[i];
+    const i32w rounded = round(x[i] * rest_l2 / rest_lx);
+    const f32w candidate = to_f32(rounded);
+    const f32w lx = rest_lx + wx[i] * candidate;
+    const f32w l2 = rest_l2 + w[i] * candidate * candidate;
+    const maskw usable = (rest_lx > zero) & ((kUnsigned ? rest_l2 : l2) > zero) & (candidate != code[i]);
+    const maskw better = usable & (lx * lx * sums.l2 > sums.lx * sums.lx * l2);
+    code[i] = select(better, kUnsigned ? to_f32(low_byte(rounded)) : candidate, code[i]);
+    sums.lx = select(better, lx, sums.lx);
+    sums.l2 = select(better, l2, sums.l2);
+    return better;
+  }
+};
+
+// Five rounds at most over the codes of kCount sub-blocks, which take turns because a move waits for the one before
+// it. A sub-block that nothing changes in one round cannot change in the next.
+template <int N, bool kUnsigned, int kCount, class Round>
+inline void descend(CodeDescent<N, kUnsigned> (&descents)[kCount], const Round& round) {
+  CodeDescent<N, kUnsigned>* active[kCount];
+  int n = 0;
+  for (auto& descent : descents) active[n++] = &descent;
   for (int attempt = 0; attempt < 5; ++attempt) {
-    maskw changed = zero != zero;
-    for (int i = 0; i < N; ++i) {
-      const f32w rest_lx = sums.lx - wx[i] * code[i];
-      const f32w rest_l2 = sums.l2 - w[i] * code[i] * code[i];
-      const i32w rounded = round(x[i] * rest_l2 / rest_lx);
-      const f32w candidate = to_f32(rounded);
-      const f32w lx = rest_lx + wx[i] * candidate;
-      const f32w l2 = rest_l2 + w[i] * candidate * candidate;
-      const maskw usable = (rest_lx > zero) & ((kUnsigned ? rest_l2 : l2) > zero) & (candidate != code[i]);
-      const maskw better = usable & (lx * lx * sums.l2 > sums.lx * sums.lx * l2);
-      code[i] = select(better, kUnsigned ? to_f32(low_byte(rounded)) : candidate, code[i]);
-      sums.lx = select(better, lx, sums.lx);
-      sums.l2 = select(better, l2, sums.l2);
-      changed = changed | better;
+    maskw changed[kCount];
+    for (int d = 0; d < n; ++d) changed[d] = active[d]->move(0, round);
+    for (int i = 1; i < N; ++i) {
+      for (int d = 0; d < n; ++d) changed[d] = changed[d] | active[d]->move(i, round);
     }
-    if (!any(changed)) break;
+    int still = 0;
+    for (int d = 0; d < n; ++d) {
+      if (any(changed[d])) active[still++] = active[d];
+    }
+    n = still;
   }
 }
 
-// x ~ scale * code, code in -kHalf..kHalf-1, weighted by x^2: Q3_K without an importance matrix.
-template <int N, int kHalf>
-inline f32w descend_signed_scale(const f32w* x, f32w* biased_code) {
-  const Extreme e = extreme<N>(x);
-  const f32w inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
-  f32w w[N], code[N];
-  CodeSums sums{set(0.0f), set(0.0f)};
-  for (int i = 0; i < N; ++i) {
-    w[i] = square(x[i]);
-    code[i] = to_f32(nearest_int(inverse_scale * x[i], -kHalf, kHalf - 1));
-    sums.lx = sums.lx + w[i] * x[i] * code[i];
-    sums.l2 = sums.l2 + w[i] * code[i] * code[i];
+// x ~ scale * code, code in -kHalf..kHalf-1, weighted by x^2: Q3_K without an importance matrix. For kCount sub-blocks,
+// one after the other.
+template <int N, int kHalf, int kCount>
+inline void descend_signed_scales(const f32w* x, f32w* biased_code, f32w* scale) {
+  CodeDescent<N, false> descents[kCount];
+  maskw zero[kCount];
+  for (int j = 0; j < kCount; ++j) {
+    CodeDescent<N, false>& d = descents[j];
+    const Extreme e = extreme<N>(x + N * j);
+    zero[j] = e.magnitude < set(kZeroGroup);
+    const f32w inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
+    d.sums = {set(0.0f), set(0.0f)};
+    for (int i = 0; i < N; ++i) {
+      d.x[i] = x[N * j + i];
+      d.w[i] = square(d.x[i]);
+      d.wx[i] = d.w[i] * d.x[i];
+      d.code[i] = to_f32(nearest_int(inverse_scale * d.x[i], -kHalf, kHalf - 1));
+      d.sums.lx = d.sums.lx + d.wx[i] * d.code[i];
+      d.sums.l2 = d.sums.l2 + d.w[i] * d.code[i] * d.code[i];
+    }
   }
-  descend<N, false>(x, w, code, sums, [](f32w v) { return nearest_int(v, -kHalf, kHalf - 1); });
-  const maskw zero = e.magnitude < set(kZeroGroup);
-  for (int i = 0; i < N; ++i) {
-    biased_code[i] = select(zero, set(0.0f), code[i] + set(static_cast<float>(kHalf)));
+  descend(descents, [](f32w v) { return nearest_int(v, -kHalf, kHalf - 1); });
+  for (int j = 0; j < kCount; ++j) {
+    for (int i = 0; i < N; ++i) {
+      biased_code[N * j + i] = select(zero[j], set(0.0f), descents[j].code[i] + set(static_cast<float>(kHalf)));
+    }
+    scale[j] = select(zero[j], set(0.0f), descents[j].sums.scale());
   }
-  return select(zero, set(0.0f), sums.scale());
 }
 
 // x ~ scale * code for x >= 0, code in 0..kMaxCode: the scales and the minimums of a super-block.
@@ -394,18 +422,22 @@ inline f32w search_positive_scale(const f32w* x, const f32w* w, i32w* code_out) 
     best = select(better, inverse_scale, best);
   }
 
-  f32w code[N];
-  CodeSums sums{set(0.0f), set(0.0f)};
+  CodeDescent<N, true> descents[1];
+  CodeDescent<N, true>& d = descents[0];
+  d.sums = {set(0.0f), set(0.0f)};
   for (int i = 0; i < N; ++i) {
     const i32w rounded = min(set(kMaxCode), nearest_int(best * x[i]));
     const f32w l = to_f32(rounded);
-    code[i] = to_f32(low_byte(rounded));
-    sums.lx = sums.lx + w[i] * x[i] * l;
-    sums.l2 = sums.l2 + w[i] * l * l;
+    d.x[i] = x[i];
+    d.w[i] = w[i];
+    d.wx[i] = w[i] * x[i];
+    d.code[i] = to_f32(low_byte(rounded));
+    d.sums.lx = d.sums.lx + d.wx[i] * l;
+    d.sums.l2 = d.sums.l2 + w[i] * l * l;
   }
-  descend<N, true>(x, w, code, sums, [](f32w v) { return min(set(kMaxCode), nearest_int(v)); });
-  for (int i = 0; i < N; ++i) code_out[i] = select(zero, set(0), truncate(code[i]));
-  return select(zero, set(0.0f), sums.scale());
+  descend(descents, [](f32w v) { return min(set(kMaxCode), nearest_int(v)); });
+  for (int i = 0; i < N; ++i) code_out[i] = select(zero, set(0), truncate(d.code[i]));
+  return select(zero, set(0.0f), d.sums.scale());
 }
 
 PHIGGUF_END_ISA
