@@ -29,6 +29,8 @@ struct MatmulJob {
   size_t out_stride;
 };
 
+constexpr size_t kSpanPositions = 512;  // positions whose attention is summed apart from that to others
+
 // The cached keys and values of one head: pages of kPagePositions rows, in a tensor type.
 constexpr size_t kPagePositions = 256;
 struct CachedRows {

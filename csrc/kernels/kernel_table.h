@@ -51,6 +51,11 @@ struct KernelTable {
   void (*rotate_halves)(float* x, const float* cosines, const float* sines, size_t half);
   size_t (*attention_scratch)(const AttentionJob& job);
   void (*attend)(const AttentionJob& job);
+  // The same in pieces: one span's positions into a part of attention_part(job) floats, and consecutive spans' parts
+  // into the output.
+  size_t (*attention_part)(const AttentionJob& job);
+  void (*attend_span)(const AttentionJob& job, size_t span, float* part);
+  void (*join_spans)(const AttentionJob& job, float* parts, size_t spans);
 };
 
 }  // namespace phigguf

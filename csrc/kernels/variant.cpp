@@ -51,6 +51,9 @@ const KernelTable& kernel_table() {
       rotate_halves,
       attention_scratch,
       attend,
+      attention_part,
+      attend_span,
+      join_spans,
   };
   return kTable;
 }

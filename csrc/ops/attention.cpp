@@ -9,42 +9,86 @@
 namespace phigguf {
 namespace {
 
-constexpr size_t kTokensPerShare = 16;
-
-// What threads take turns at: one key-value head's queries for a few tokens.
-void attend_share(const CachedLayer& cache, const AttendTask& task, size_t first_position, size_t kv_head,
-                  size_t first) {
-  const KernelTable& table = kernels();
-  const size_t group = task.heads / cache.kv_heads, column = kv_head * group * cache.head_dim;
-  const size_t row_bytes = info(cache.type).row_bytes(cache.head_dim);
-  AttentionJob job{};
-  job.query_stride = (task.heads + 2 * cache.kv_heads) * cache.head_dim;
-  job.queries = task.qkv + first * job.query_stride + column;
-  job.out_stride = task.heads * cache.head_dim;
-  job.out = task.out + first * job.out_stride + column;
-  job.tokens = std::min(kTokensPerShare, task.tokens - first);
-  job.first_position = first_position + first;
-  job.heads = group;
-  job.head_dim = cache.head_dim;
-  job.window = cache.window;
-  job.scale = task.scale;
-  job.keys = {cache.pages, kv_head * kPagePositions * row_bytes, row_bytes};
-  job.values = {cache.pages, (cache.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};
-  job.blocks_per_row = cache.head_dim / static_cast<size_t>(info(cache.type).block_width);
-  job.decode = table.decode[static_cast<int>(cache.type)];
-  constexpr size_t kCacheLine = 16;  // floats
-  std::vector<float> scratch(table.attention_scratch(job) + kCacheLine);
-  const auto misaligned = reinterpret_cast<uintptr_t>(scratch.data()) / sizeof(float) % kCacheLine;
-  job.scratch = scratch.data() + (kCacheLine - misaligned);
-  table.attend(job);
+// Memory that a thread keeps from one share to the next, beginning with a cache line.
+float* scratch_memory(size_t floats) {
+  constexpr size_t kCacheLine = 64 / sizeof(float);
+  thread_local std::vector<float> memory;
+  if (memory.size() < floats + kCacheLine) memory.resize(floats + kCacheLine);
+  const auto misaligned = reinterpret_cast<uintptr_t>(memory.data()) / sizeof(float) % kCacheLine;
+  return memory.data() + (kCacheLine - misaligned);
 }
+
+// Attention divided into what threads take turns at: one key-value head's queries for some tokens; and where these
+// are few, each span of positions by itself.
+class AttentionShares {
+ public:
+  AttentionShares(const CachedLayer& cache, const AttendTask& task, size_t first_position)
+      : cache_(cache),
+        task_(task),
+        first_position_(first_position),
+        group_(task.heads / cache.kv_heads),
+        tokens_(std::max<size_t>(1, kRows / group_)),
+        chunks_((task.tokens + tokens_ - 1) / tokens_) {}
+
+  void run() const {
+    const size_t end = first_position_ + task_.tokens, window = cache_.window;
+    const size_t first = window != 0 && first_position_ + 1 > window ? first_position_ + 1 - window : 0;
+    const size_t first_span = first / kSpanPositions, last_span = (end - 1) / kSpanPositions;
+    const size_t shares = chunks_ * cache_.kv_heads;
+    if (first_span == last_span || shares >= kSharesPerThread * static_cast<size_t>(num_threads())) {
+      parallel_for(shares, 0, [&](size_t i) { kernels().attend(job(i)); });
+    } else {
+      run_by_spans(shares, first_span, last_span - first_span + 1);
+    }
+  }
+
+ private:
+  static constexpr size_t kRows = 96;  // queries that share the reading of keys and values
+  static constexpr size_t kSharesPerThread = 4;
+
+  void run_by_spans(size_t shares, size_t first_span, size_t spans) const {
+    const size_t room = spans * kernels().attention_part(job(0));  // no share has more tokens than the first
+    std::vector<float> parts(shares * room);
+    parallel_for(shares * spans, 0, [&](size_t i) {
+      const size_t share = i / spans, span = i % spans;
+      const AttentionJob one = job(share);
+      kernels().attend_span(one, first_span + span, &parts[share * room + span * kernels().attention_part(one)]);
+    });
+    parallel_for(shares, 0, [&](size_t share) { kernels().join_spans(job(share), &parts[share * room], spans); });
+  }
+
+  AttentionJob job(size_t share) const {
+    const KernelTable& table = kernels();
+    const size_t kv_head = share / chunks_, first = share % chunks_ * tokens_;
+    const size_t column = kv_head * group_ * cache_.head_dim, row_bytes = info(cache_.type).row_bytes(cache_.head_dim);
+    AttentionJob job{};
+    job.query_stride = (task_.heads + 2 * cache_.kv_heads) * cache_.head_dim;
+    job.queries = task_.qkv + first * job.query_stride + column;
+    job.out_stride = task_.heads * cache_.head_dim;
+    job.out = task_.out + first * job.out_stride + column;
+    job.tokens = std::min(tokens_, task_.tokens - first);
+    job.first_position = first_position_ + first;
+    job.heads = group_;
+    job.head_dim = cache_.head_dim;
+    job.window = cache_.window;
+    job.scale = task_.scale;
+    job.keys = {cache_.pages, kv_head * kPagePositions * row_bytes, row_bytes};
+    job.values = {cache_.pages, (cache_.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};
+    job.blocks_per_row = cache_.head_dim / static_cast<size_t>(info(cache_.type).block_width);
+    job.decode = table.decode[static_cast<int>(cache_.type)];
+    job.scratch = scratch_memory(table.attention_scratch(job));
+    return job;
+  }
+
+  const CachedLayer& cache_;
+  const AttendTask& task_;
+  size_t first_position_, group_, tokens_, chunks_;
+};
 
 }  // namespace
 
 void attend(const CachedLayer& cache, const AttendTask& task, size_t first_position) {
-  const size_t spans = (task.tokens + kTokensPerShare - 1) / kTokensPerShare;
-  parallel_for(spans * cache.kv_heads, 0,
-               [&](size_t i) { attend_share(cache, task, first_position, i / spans, i % spans * kTokensPerShare); });
+  if (task.tokens > 0) AttentionShares(cache, task, first_position).run();
 }
 
 }  // namespace phigguf

@@ -96,6 +96,7 @@ void add_float_operations(Results& results) {
     add_attention(results, type, {70, 0, 2, 32, 0});
     add_attention(results, type, {3, 300, 3, 96, 0});
     add_attention(results, type, {3, 300, 3, 96, 130});
+    add_attention(results, type, {7, 1020, 1, 40, 600});
   }
 }
 

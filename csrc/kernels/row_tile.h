@@ -1,0 +1,69 @@
+// c += a b in float32: to each element of c is added a chain of fma from zero over k in order, whatever the tiles.
+//
+// A tile is a few rows of c times a few vectors of columns, in registers: eight to twelve sums, enough to hide the
+// latency of fma, each row's element of a broadcast to all of them.
+#pragma once
+
+#include "simd/simd.h"
+
+PHIGGUF_BEGIN_ISA
+
+constexpr size_t kTileRows = 6;
+
+struct RowProduct {
+  const float* a;  // [rows][k]
+  size_t a_stride;
+  const float* b;  // [k][columns]
+  size_t b_stride;
+  float* c;  // [rows][columns]
+  size_t c_stride;
+  size_t k_begin, k_end, columns;  // columns: a multiple of kLanes
+};
+
+template <int kRows, int kWidth>
+inline void multiply_tile(const RowProduct& p, size_t column) {
+  f32v sum[kRows][kWidth];
+  for (auto& row : sum) {
+    for (f32v& v : row) v = set(0.0f);
+  }
+  for (size_t k = p.k_begin; k < p.k_end; ++k) {
+    f32v b[kWidth];
+    for (int v = 0; v < kWidth; ++v) b[v] = load(p.b + k * p.b_stride + column + v * kLanes);
+    for (int r = 0; r < kRows; ++r) {
+      const f32v a = set(p.a[r * p.a_stride + k]);
+      for (int v = 0; v < kWidth; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kWidth; ++v) {
+      float* c = p.c + r * p.c_stride + column + v * kLanes;
+      store(c, load(c) + sum[r][v]);
+    }
+  }
+}
+
+template <int kRows, int kWidth>
+inline void multiply_columns(const RowProduct& p, size_t column) {
+  for (; column + kWidth * kLanes <= p.columns; column += kWidth * kLanes) multiply_tile<kRows, kWidth>(p, column);
+  if constexpr (kWidth > 1) multiply_columns<kRows, kWidth / 2>(p, column);
+}
+
+// At most kTileRows rows.
+inline void multiply_rows(const RowProduct& p, size_t rows) {
+  switch (rows) {
+    case 1:
+      return multiply_columns<1, 8>(p, 0);
+    case 2:
+      return multiply_columns<2, 4>(p, 0);
+    case 3:
+      return multiply_columns<3, 4>(p, 0);
+    case 4:
+      return multiply_columns<4, 2>(p, 0);
+    case 5:
+      return multiply_columns<5, 2>(p, 0);
+    default:
+      return multiply_columns<6, 2>(p, 0);
+  }
+}
+
+PHIGGUF_END_ISA
