@@ -111,11 +111,14 @@ class Sampler:
         scores = _penalized(_checked(logits), history, self.repetition_penalty)
         if self.temperature == 0:
             return np.array([np.argmax(scores)], dtype=np.int64), np.ones(1)
+        kept_by_top_k = _candidates(scores, self.top_k)
+        scores = scores[kept_by_top_k]
         # Past float64's range the quotients would overflow; only their differences matter.
         with np.errstate(over="ignore"):
             scores = (scores - scores.max()) / self.temperature
-        ids = _likeliest(scores, self.top_k)
-        probabilities = _softmax(scores[ids])
+        order = np.argsort(-scores, kind="stable")[: self.top_k or None]
+        ids = kept_by_top_k[order]
+        probabilities = _softmax(scores[order])
         ids, probabilities = _nucleus(ids, probabilities, self.top_p)
         kept = (probabilities > 0) & (probabilities >= self.min_p * probabilities[0])
         ids, probabilities = ids[kept], probabilities[kept]
@@ -147,22 +150,19 @@ def _checked(logits: npt.ArrayLike) -> _Logits:
 def _penalized(scores: _Logits, history: Iterable[int], penalty: float) -> _Logits:
     if penalty == 1:
         return scores
-    seen = np.unique(np.fromiter(history, dtype=np.int64))
-    if seen.size and not 0 <= seen[0] <= seen[-1] < scores.size:
+    seen = np.fromiter(history, dtype=np.int64)
+    if seen.size and not 0 <= seen.min() <= seen.max() < scores.size:
         raise InvalidArgument("a token is outside the vocabulary", field="history")
     scores = scores.copy()
     scores[seen] = np.where(scores[seen] < 0, scores[seen] * penalty, scores[seen] / penalty)
     return scores
 
 
-def _likeliest(scores: _Logits, count: int) -> _Ids:
-    """Return the ids of the `count` (0: all) highest scores, highest first."""
-    ids = np.arange(scores.size)
+def _candidates(scores: _Logits, count: int) -> _Ids:
+    """Return, by id, the tokens of the `count` (0: all) highest scores and those equal to the last."""
     if 0 < count < scores.size:
-        # Ties with the last one kept are cut by the stable sort below, not by the partition.
-        ids = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
-    order = np.argsort(-scores[ids], kind="stable")
-    return ids[order[: count or None]]
+        return np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+    return np.arange(scores.size)
 
 
 def _softmax(scores: _Logits) -> _Logits:
