@@ -1,3 +1,7 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+
 #include "bindings/array_args.h"
 #include "bindings/bindings.h"
 #include "ops/float_ops.h"
@@ -29,6 +33,41 @@ py::array_t<float> matmul_array(const py::array& x, const py::array& weights, co
   task.threads = threads;
   py::array_t<float> out({task.m, task.n});
   task.out = out.mutable_data();
+  without_gil([&] { matmul(task); });
+  return out;
+}
+
+// The width of the rows that are multiplied.
+size_t input_width(const py::array& x, bool gated) {
+  const size_t width = extent(x, 1);
+  if (!gated) return width;
+  if (width % 2 == 0) return width / 2;
+  raise_error("ShapeError", "axis 1 must hold a gate and as many more", "x", py::str(describe(x)));
+}
+
+py::array_t<float> linear_array(const py::array& x, const py::array& weights, const std::string& type,
+                                const std::optional<py::array>& norm, float epsilon, bool gated,
+                                const std::optional<py::array>& add_to) {
+  MatmulTask task{};
+  task.type = type_from_name(type);
+  task.x = input<float>(x, 2, "x");
+  task.m = extent(x, 0);
+  task.gated = gated;
+  task.k = input_width(x, gated);
+  task.weights = checked_weights(weights, task.type, task.k);
+  task.n = extent(weights, 0);
+  if (norm) {
+    if (gated) throw py::type_error("x is either normalized or gated");
+    task.norm = input<float>(*norm, 1, "norm");
+    check_extent(*norm, 0, task.k, "norm");
+    task.epsilon = epsilon;
+  }
+  if (add_to && add_to->is(x)) throw py::type_error("add_to must not be x");
+  py::array out = add_to ? *add_to : py::array_t<float>({task.m, task.n});
+  task.accumulate = add_to.has_value();
+  task.out = output<float>(out, 2, "add_to");
+  check_extent(out, 0, task.m, "add_to");
+  check_extent(out, 1, task.n, "add_to");
   without_gil([&] { matmul(task); });
   return out;
 }
@@ -89,6 +128,12 @@ py::array_t<float> read_row_array(const py::array& weights, const std::string& t
 void bind_matmul(py::module_& module) {
   module.def("matmul", &matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("threads") = 0,
              "float32 x[m, k] times the transpose of w[n, row bytes], whose rows are of a tensor type: float32[m, n].");
+  module.def(
+      "linear", &linear_array, py::arg("x"), py::arg("w"), py::arg("type"), py::kw_only(), py::arg("norm") = py::none(),
+      py::arg("epsilon") = 0.0f, py::arg("gated") = false, py::arg("add_to") = py::none(),
+      "matmul of w with rms_norm(x, norm, epsilon) where there is a norm, with silu_mul(x) where x is gated,\n"
+      "and with x itself otherwise. The product is added to float32 add_to[m, n] in place, if there is one, and\n"
+      "returned.");
   module.def("grouped_matmul", &grouped_matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("counts"),
              py::arg("threads") = 0,
              "float32 x[m, k], the first counts[0] rows times the transpose of w[0], the next counts[1] times that of\n"

@@ -27,6 +27,7 @@ struct MatmulJob {
   Activations activations;  // for block weights
   float* out;
   size_t out_stride;
+  bool accumulate;  // add to what is there
 };
 
 constexpr size_t kSpanPositions = 512;  // positions whose attention is summed apart from that to others

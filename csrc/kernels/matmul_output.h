@@ -10,11 +10,11 @@ PHIGGUF_BEGIN_ISA
 inline void store_products(const MatmulJob& job, size_t row, size_t token, f32v products) {
   float* out = job.out + token * job.out_stride + row;
   if (job.rows - row >= kLanes) {
-    store(out, products);
+    store(out, job.accumulate ? load(out) + products : products);
   } else {
     float lanes[kLanes];
     store(lanes, products);
-    std::memcpy(out, lanes, (job.rows - row) * sizeof(float));
+    for (size_t l = 0; l < job.rows - row; ++l) out[l] = job.accumulate ? out[l] + lanes[l] : lanes[l];
   }
 }
 

@@ -36,7 +36,40 @@ class ActivationBuffer {
   size_t tokens_;
 };
 
-void run_shares(const MatmulTask& task, const KernelTable& table, const Activations& activations) {
+// The rows that are multiplied.
+class InputRows {
+ public:
+  InputRows(const MatmulTask& task, const KernelTable& table) : task_(task), table_(table) {}
+
+  bool are_those_of_x() const { return !task_.norm && !task_.gated; }
+
+  void make(size_t t, float* row) const {
+    const size_t k = task_.k;
+    if (task_.norm) {
+      table_.rms_norm(task_.x + t * k, task_.norm, k, task_.epsilon, row);
+    } else {
+      const float* gate = task_.x + t * 2 * k;
+      table_.silu_mul(gate, gate + k, k, row);
+    }
+  }
+
+  void quantize(size_t t, const Activations& activations) const {
+    const float* row = task_.x + t * task_.k;
+    thread_local std::vector<float> made;
+    if (!are_those_of_x()) {
+      made.resize(task_.k);
+      make(t, made.data());
+      row = made.data();
+    }
+    table_.quantize_activations[static_cast<int>(task_.type)](row, task_.k, t, activations);
+  }
+
+ private:
+  const MatmulTask& task_;
+  const KernelTable& table_;
+};
+
+void run_shares(const MatmulTask& task, const KernelTable& table, const float* x, const Activations& activations) {
   const size_t step = rows_per_share(task);
   const size_t row_bytes = info(task.type).row_bytes(task.k);
   parallel_for((task.n + step - 1) / step, task.threads, [&](size_t share) {
@@ -46,10 +79,11 @@ void run_shares(const MatmulTask& task, const KernelTable& table, const Activati
     job.rows = std::min(step, task.n - first);
     job.cols = task.k;
     job.tokens = task.m;
-    job.x = task.x;
+    job.x = x;
     job.activations = activations;
     job.out = task.out + first;
     job.out_stride = task.n;
+    job.accumulate = task.accumulate;
     table.matmul[static_cast<int>(task.type)](job);
   });
 }
@@ -59,16 +93,17 @@ void run_shares(const MatmulTask& task, const KernelTable& table, const Activati
 void matmul(const MatmulTask& task) {
   if (task.m == 0 || task.n == 0) return;
   const KernelTable& table = kernels();
+  const InputRows rows(task, table);
   if (is_float_type(task.type)) {
-    run_shares(task, table, {});
+    std::vector<float> made(rows.are_those_of_x() ? 0 : task.m * task.k);
+    if (!made.empty()) parallel_for(task.m, task.threads, [&](size_t t) { rows.make(t, made.data() + t * task.k); });
+    run_shares(task, table, made.empty() ? task.x : made.data(), {});
     return;
   }
   ActivationBuffer buffer(task);
   const Activations activations = buffer.view();
-  parallel_for(task.m, task.threads, [&](size_t t) {
-    table.quantize_activations[static_cast<int>(task.type)](task.x + t * task.k, task.k, t, activations);
-  });
-  run_shares(task, table, activations);
+  parallel_for(task.m, task.threads, [&](size_t t) { rows.quantize(t, activations); });
+  run_shares(task, table, nullptr, activations);
 }
 
 }  // namespace phigguf

@@ -31,6 +31,16 @@ def recode(
     measure_error: bool = False,
 ) -> float: ...
 def matmul(x: _Floats, w: _Bytes, type: str, threads: int = 0) -> _Floats: ...
+def linear(
+    x: _Floats,
+    w: _Bytes,
+    type: str,
+    *,
+    norm: _Floats | None = None,
+    epsilon: float = 0.0,
+    gated: bool = False,
+    add_to: _Floats | None = None,
+) -> _Floats: ...
 def grouped_matmul(
     x: _Floats, w: _Bytes, type: str, counts: _Ints, threads: int = 0
 ) -> _Floats: ...

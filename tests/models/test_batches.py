@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import phigguf
-from phigguf._core import silu_mul
 from phigguf.errors import InvalidArgument
 from phigguf.models import Model, Session
+from phigguf.models.weights import Weight
 from tiny_checkpoints import CASES, write_tiny_checkpoint
 from tiny_phi3 import EVERYTHING, ORIGINAL, QUANTIZABLE, WINDOW, write_tiny
 
@@ -104,16 +104,18 @@ def test_a_failure_leaves_every_session_as_it_was(
     model = phigguf.load(write_tiny(tmp_path / "tiny.gguf", EVERYTHING))
     sessions, prompts = [model.session() for _ in range(2)], [prompt(4), prompt(ORIGINAL - 1)]
     model.forward(sessions, prompts)
-    calls: list[np.ndarray] = []
+    layers: list[np.ndarray] = []
+    linear = Weight.linear
 
-    def interrupt(x: np.ndarray) -> np.ndarray:
-        calls.append(x)
-        if len(calls) == 2:
+    def interrupt(self: Weight, x: np.ndarray, **options: Any) -> np.ndarray:
+        if options.get("gated"):
+            layers.append(x)
+        if len(layers) == 2:
             raise KeyboardInterrupt
-        return silu_mul(x)
+        return linear(self, x, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("phigguf.models.phi3.silu_mul", interrupt)
+        patch.setattr(Weight, "linear", interrupt)
         with pytest.raises(KeyboardInterrupt):
             model.forward(sessions, [[3, 4], [5, 6]])
     assert [session.tokens for session in sessions] == prompts

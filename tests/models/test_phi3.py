@@ -14,6 +14,7 @@ from models.phi3_cases import CASES, LENGTHS, tokens_of
 from phigguf import _core
 from phigguf.errors import InvalidArgument, QuantizationError, ShapeError
 from phigguf.models.session import CHUNK
+from phigguf.models.weights import Weight
 from tiny_phi3 import EVERYTHING, ORIGINAL, QUANTIZABLE, write_tiny
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "phi3_logits.json").read_text())
@@ -156,18 +157,19 @@ def test_a_windows_memory_is_bounded(tmp_path):
 def test_a_session_goes_on_after_a_failure(tmp_path, monkeypatch):
     """Ctrl-C between two layers, while a long sequence is read anew, leaves nothing torn."""
     model = phigguf.load(write_tiny(tmp_path / "tiny.gguf", EVERYTHING))
-    tokens, calls = tokens_of(2 * ORIGINAL), []
+    tokens, layers, linear = tokens_of(2 * ORIGINAL), [], Weight.linear
 
-    def interrupt_now_and_then(x):
-        calls.append(x)
-        if len(calls) in (2, 5, 8, 11, 14):
-            raise KeyboardInterrupt
-        return _core.silu_mul(x)
+    def interrupt_now_and_then(self, x, **options):
+        if options.get("gated"):
+            layers.append(x)
+            if len(layers) in (2, 5, 8, 11, 14):
+                raise KeyboardInterrupt
+        return linear(self, x, **options)
 
     monkeypatch.setattr("phigguf.models.session.CHUNK", 8)
     session, interrupts = model.session(), 0
     session.forward(tokens[: ORIGINAL - 2])
-    monkeypatch.setattr("phigguf.models.phi3.silu_mul", interrupt_now_and_then)
+    monkeypatch.setattr(Weight, "linear", interrupt_now_and_then)
     while True:
         try:
             logits = session.forward(tokens[ORIGINAL - 2 :])

@@ -28,7 +28,7 @@ std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
       kernels().quantize_activations[type](x + t * w.cols, w.cols, t, activations);
     }
   }
-  kernels().matmul[type]({w.bytes.data(), w.rows, w.cols, tokens, x, activations, out.data(), w.rows});
+  kernels().matmul[type]({w.bytes.data(), w.rows, w.cols, tokens, x, activations, out.data(), w.rows, false});
   return out;
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._core import rms_norm, silu_mul
 from ..io.gguf import GGUFFile
 from .attention import Attention
 from .network import Piece, tokens_of
@@ -64,15 +63,15 @@ class Phi3:
         attention = Attention(self.shape, self.rope, pieces)
         x = self.embedding.rows(tokens_of(pieces))
         for i, layer in enumerate(self.layers):
-            qkv = layer.attn_qkv.linear(rms_norm(x, layer.attn_norm, epsilon))
-            x += layer.attn_output.linear(attention(i, qkv))
-            gate_up = layer.ffn_up.linear(rms_norm(x, layer.ffn_norm, epsilon))
-            x += layer.ffn_down.linear(silu_mul(gate_up))
+            qkv = layer.attn_qkv.linear(x, norm=layer.attn_norm, epsilon=epsilon)
+            layer.attn_output.linear(attention(i, qkv), add_to=x)
+            gate_up = layer.ffn_up.linear(x, norm=layer.ffn_norm, epsilon=epsilon)
+            layer.ffn_down.linear(gate_up, gated=True, add_to=x)
         return x
 
     def logits(self, x: Floats) -> Floats:
         """Turn what `forward` returned, or rows of it, into float32 [rows, n_vocab]."""
-        return self.output.linear(rms_norm(x, self.output_norm, self.shape.epsilon))
+        return self.output.linear(x, norm=self.output_norm, epsilon=self.shape.epsilon)
 
 
 def _read_layer(tensors: Tensors, index: int, shape: Shape) -> Layer:

@@ -39,9 +39,36 @@ class Weight:
     def __len__(self) -> int:
         return len(self.data)
 
-    def linear(self, x: Floats) -> Floats:
-        """Multiply float32 x [m, cols] with the transpose: float32 [m, n]."""
-        return _core.matmul(x, self.data, self.type)
+    def linear(
+        self,
+        x: Floats,
+        *,
+        norm: Floats | None = None,
+        epsilon: float = 0.0,
+        gated: bool = False,
+        add_to: Floats | None = None,
+    ) -> Floats:
+        """Multiply rows with the transpose, along with what comes just before and after it.
+
+        Parameters
+        ----------
+        x
+            float32 [m, cols]; if gated, [m, 2 cols] with the gate first.
+        norm, epsilon
+            Multiply RMS norms of the rows, with weights float32 [cols].
+        gated
+            Multiply up * silu(gate).
+        add_to
+            float32 [m, n] that the product is added to.
+
+        Returns
+        -------
+        float32 [m, n]
+            The product, or `add_to`.
+        """
+        return _core.linear(
+            x, self.data, self.type, norm=norm, epsilon=epsilon, gated=gated, add_to=add_to
+        )
 
     def rows(self, ids: npt.NDArray[np.int32]) -> Floats:
         """Decode rows int32 ids [m]: float32 [m, cols]."""
