@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from limits import compile_limits, measure_limits
+from limits import LIMITS, compile_limits, measure_limits
 from measuring import machine, summary, time_in_turns, write_json
 
 import phigguf
@@ -92,7 +92,7 @@ def main() -> None:
         "int8_instruction": limits[0]["int8_instruction"],
         "limits": {
             key: summary([found["all" if "all" in found else "one"][key] for found in limits])
-            for key in ("int8_macs", "float32_macs", "read_bytes")
+            for key in LIMITS
         },
         "results": results,
     }

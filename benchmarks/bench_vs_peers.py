@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limits import compile_limits, measure_limits
+from limits import LIMITS, compile_limits, measure_limits
 from measuring import machine, ratios, summary, write_json
 
 import phigguf
@@ -128,10 +128,7 @@ def compare(
         "per_token": need,
         "load_seconds": {worker.engine: worker.load_seconds for worker in workers},
         "limits": {
-            threads: {
-                key: summary([found[threads][key] for found, _ in rounds])
-                for key in ("int8_macs", "float32_macs", "read_bytes")
-            }
+            threads: {key: summary([found[threads][key] for found, _ in rounds]) for key in LIMITS}
             for threads in ("one", "all")
             if threads in rounds[0][0]
         },

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+LIMITS = ("int8_macs", "float32_macs", "read_bytes", "read_small_pages_bytes")  # a second
 HERE = Path(__file__).resolve().parent
 
 
