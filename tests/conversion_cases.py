@@ -11,6 +11,8 @@ from typing import Any
 
 from make_synthetic_checkpoint import Geometry, write_checkpoint
 
+from tiny_checkpoints import write_tiny_checkpoint
+
 VOCABULARY = Path(__file__).parent / "golden" / "vocabulary" / "phi3"
 
 MODEL_CARD = """\
@@ -38,9 +40,12 @@ inference:
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint: its geometry, what differs from the tool's ``config.json``, further files."""
+    """A checkpoint: its geometry, what differs from the tool's ``config.json``, further files.
 
-    geometry: Geometry
+    In place of a geometry, the name of a tiny checkpoint of another architecture.
+    """
+
+    geometry: Geometry | str
     config: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,6 +80,11 @@ CASES = {
             )
         },
     ),
+    "phi-2": Case("phi2"),
+    "phi-1_5-tuned": Case("phi2 grouped-query"),
+    "Phi-3.5-MoE-instruct": Case(
+        "phimoe with LongRoPE", config={"_name_or_path": "microsoft/Phi-3.5-MoE-instruct"}
+    ),
 }
 
 
@@ -82,9 +92,12 @@ def write_case(parent: Path, name: str) -> Path:
     """Write a case's checkpoint in a directory of its name and return that."""
     case = CASES[name]
     directory = parent / name
-    write_checkpoint(directory, case.geometry, seed=len(name))
-    for file in VOCABULARY.glob("*token*"):
-        shutil.copy(file, directory)
+    if isinstance(case.geometry, str):
+        write_tiny_checkpoint(directory, case.geometry)
+    else:
+        write_checkpoint(directory, case.geometry, seed=len(name))
+        for file in VOCABULARY.glob("*token*"):
+            shutil.copy(file, directory)
     change_json(directory / "config.json", case.config)
     for file_name, text in case.files.items():
         (directory / file_name).write_text(text, encoding="utf-8")

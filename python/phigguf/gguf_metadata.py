@@ -5,6 +5,7 @@ Keys, types and values are those that llama.cpp's converter and quantizer write.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,16 +65,19 @@ _CARD = {
 }
 
 
-def identity(checkpoint: Checkpoint, parameters: int) -> dict[str, MetadataValue]:
+def identity(
+    checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, MetadataValue]:
     """Return the ``general.*`` keys: what the model is called and where it comes from.
 
     Parameters
     ----------
     checkpoint
         The model; its card, configuration and directory name are consulted in this order.
-    parameters
-        The number of weights in the file to be written.
+    shapes
+        Of the tensors in the file to be written, by name; a stack of experts has three dimensions.
     """
+    parameters = sum(math.prod(shape) for shape in shapes.values())
     card = read_model_card(checkpoint.path)
     known = {key: texts(card, *names) for key, names in _CARD.items()}
     values = {
@@ -92,7 +96,7 @@ def identity(checkpoint: Checkpoint, parameters: int) -> dict[str, MetadataValue
         }
         values |= {k: part for k, part in parts.items() if part and k not in values}
     values.setdefault("name", checkpoint.path.resolve().name)
-    values.setdefault("size_label", size_label(parameters))
+    values.setdefault("size_label", _size_label(shapes))
     return {
         "general.type": string("model"),
         **_sampling(checkpoint),
@@ -141,6 +145,15 @@ def _lineages(card: Mapping[str, Any], parameters: int) -> dict[str, MetadataVal
     if languages := texts(card, "languages", "language"):
         values["general.languages"] = array(GGUFValueType.STRING, languages)
     return values
+
+
+def _size_label(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Tell a model's size; with experts, their number and the weights outside them and in one."""
+    stacks = {name: shape for name, shape in shapes.items() if "_exps." in name}
+    alone = {**shapes, **{name: shape[1:] for name, shape in stacks.items()}}
+    label = size_label(sum(math.prod(shape) for shape in alone.values()))
+    experts = next((shape[0] for shape in stacks.values()), 0)
+    return f"{experts}x{label}" if experts else label
 
 
 def size_label(parameters: int) -> str:

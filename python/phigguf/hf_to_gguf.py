@@ -102,7 +102,7 @@ def convert(
     tensors = _sources(checkpoint, conversion)
     metadata = {
         "general.architecture": string(conversion.architecture),
-        **identity(checkpoint, sum(math.prod(tensor.shape) for tensor in tensors)),
+        **identity(checkpoint, {tensor.name: tensor.shape for tensor in tensors}),
         **conversion.metadata,
         **checkpoint.vocabulary.metadata(),
         **added_token_metadata(checkpoint.vocabulary),
