@@ -81,7 +81,6 @@ CASES = {
         },
     ),
     "phi-2": Case("phi2"),
-    "phi-1_5-tuned": Case("phi2 grouped-query"),
     "Phi-3.5-MoE-instruct": Case(
         "phimoe with LongRoPE", config={"_name_or_path": "microsoft/Phi-3.5-MoE-instruct"}
     ),

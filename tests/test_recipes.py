@@ -10,15 +10,15 @@ from typing import Any
 
 import gguf
 import pytest
-from make_synthetic_checkpoint import config
 
 from phigguf.errors import GGUFError, InvalidArgument, ShapeError, UnsupportedError
-from phigguf.models.conversion import ConfigReader
-from phigguf.models.phi3_convert import conversion
+from phigguf.io.checkpoint import Checkpoint
+from phigguf.models.conversion import TensorSource
+from phigguf.models.conversions import conversion_of
 from phigguf.plan import Choices, Geometry, PlanTensor, is_quantizable, layout_order, plan
 from phigguf.recipes import RECIPES, STOCK_RECIPES, Recipe, find_recipe
 from phigguf.types import tensor_type
-from small_models import GEOMETRIES, OVERRIDDEN, OVERRIDES
+from small_models import GEOMETRIES, OTHERS, OVERRIDDEN, OVERRIDES, config_of
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("recipes.json").read_text())
 VARIANTS = [
@@ -45,7 +45,7 @@ def chosen(tensors: Iterable[PlanTensor], recipe: str, **options: Any) -> dict[s
 
 
 @pytest.mark.parametrize(("name", "has_imatrix"), VARIANTS)
-@pytest.mark.parametrize("case", GEOMETRIES)
+@pytest.mark.parametrize("case", [*GEOMETRIES, *OTHERS])
 def test_types_equal_llama_cpps(case: str, name: str, has_imatrix: bool) -> None:
     recorded = GOLDEN["types"][case]
     expected = recorded.get(f"{name} with imatrix") if has_imatrix else None
@@ -61,30 +61,38 @@ def test_types_with_overrides_equal_llama_cpps(name: str) -> None:
 
 
 def plan_case(case: str, name: str, has_imatrix: bool, choices: Choices) -> list[PlanTensor]:
-    geometry = GEOMETRIES[case]
-    sources = conversion(ConfigReader(config(geometry), Path("config.json"))).tensors
+    fields = config_of(case)
+    conversion = conversion_of(Checkpoint(Path(), fields, {}, {}, fields["architectures"][0], {}))
     return plan(
         RECIPES[name],
-        [PlanTensor(name, source.shape, tensor_type("F32")) for name, source in sources.items()],
-        Geometry(
-            "phi3",
-            geometry.num_hidden_layers,
-            geometry.num_attention_heads,
-            geometry.num_key_value_heads,
+        [
+            PlanTensor(name, stacked(source), tensor_type("F32"))
+            for name, source in conversion.tensors.items()
+        ],
+        Geometry.from_metadata(
+            {
+                "general.architecture": conversion.architecture,
+                **{key: entry.value for key, entry in conversion.metadata.items()},
+            },
+            case,
         ),
         has_imatrix=has_imatrix,
         choices=choices,
     )
 
 
+def stacked(source: TensorSource) -> tuple[int, ...]:
+    return source.shape if len(source.parts) == 1 else (len(source.parts), *source.shape)
+
+
 def runs_by_kind(planned: Iterable[PlanTensor]) -> dict[str, str]:
     """Write types as the golden file does: ``{"ffn_down": "1xQ6_K 2xQ4_K"}``."""
     kinds: dict[str, list[str]] = {}
     for tensor in planned:
-        if tensor.name.endswith("_norm.weight"):
-            assert tensor.type.name == "F32"
-        else:
+        if is_quantizable(tensor.name, tensor.shape):
             kinds.setdefault(tensor.name.split(".")[-2], []).append(tensor.type.name)
+        else:
+            assert tensor.type.name == "F32"
     return {
         kind: " ".join(f"{len(list(run))}x{name}" for name, run in itertools.groupby(types))
         for kind, types in kinds.items()

@@ -1,4 +1,4 @@
-"""Record what llama.cpp's quantizer makes of small Phi-3 models: types and hashes per tensor.
+"""Record what llama.cpp's quantizer makes of small models: types and hashes per tensor.
 
     pip install llama-cpp-python==0.3.36 -C cmake.args="-DGGML_NATIVE=OFF"
     PYTHONPATH=tests:tools python tests/golden/make_recipes.py .../llama_cpp/lib/libllama.so
@@ -21,11 +21,13 @@ from pathlib import Path
 from phigguf.hf_to_gguf import convert
 from phigguf.io.gguf import read_gguf
 from phigguf.io.imatrix import Imatrix
+from phigguf.plan import is_quantizable
 from phigguf.recipes import STOCK_RECIPES
 from phigguf.types import tensor_type
 from small_models import (
     GEOMETRIES,
     HASHED,
+    OTHERS,
     OVERRIDDEN,
     OVERRIDES,
     checkpoint,
@@ -120,7 +122,7 @@ def types_by_kind(path: Path) -> dict[str, str]:
     kinds: dict[str, list[str]] = {}
     with read_gguf(path) as file:
         for name, tensor in file.tensors.items():
-            if not name.endswith("_norm.weight"):
+            if is_quantizable(name, tensor.shape):
                 kinds.setdefault(name.split(".")[-2], []).append(tensor.type.name)
     return {
         kind: " ".join(f"{len(list(run))}x{type_}" for type_, run in itertools.groupby(types))
@@ -173,7 +175,7 @@ def record_overrides(llama: LlamaCpp) -> Types:
 
 def main() -> None:
     llama = LlamaCpp(sys.argv[1])
-    records = {case: record(llama, case) for case in GEOMETRIES}
+    records = {case: record(llama, case) for case in (*GEOMETRIES, *OTHERS)}
     golden = {
         "types": {case: types for case, (types, _) in records.items()},
         "types with overrides": record_overrides(llama),

@@ -13,8 +13,7 @@ import pytest
 from phigguf import gguf_to_gguf, hf_to_gguf
 from phigguf.recipes import STOCK_RECIPES
 from phigguf.types import tensor_type
-from small_models import GEOMETRIES, checkpoint
-from tiny_checkpoints import LARGE, write_tiny_checkpoint
+from small_models import OTHERS, checkpoint
 
 pytestmark = pytest.mark.oracle
 
@@ -39,23 +38,11 @@ def llama_cpp_quantize(source: Path, target: Path, options: dict[str, Any]) -> N
     subprocess.run(command, check=True, capture_output=True, timeout=300)
 
 
-# Of other architectures: a depth at which every rule on layers shows.
-OTHERS: dict[str, dict[str, Any]] = {
-    "phi2": {**LARGE, "num_hidden_layers": 9},
-    "phimoe": {**LARGE, "num_hidden_layers": 9},
-    "phi2 grouped-query": {**LARGE, "num_hidden_layers": 4, "num_key_value_heads": 1},
-}
-
-
 @pytest.fixture(scope="module", params=[*DEPTHS, "2 layers, tied", *OTHERS])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a checkpoint, ``model``, and what we make of it, ``BF16.gguf``."""
     folder = tmp_path_factory.mktemp("oracle")
-    if request.param in OTHERS:
-        write_tiny_checkpoint(folder / "model", request.param, **OTHERS[request.param])
-    else:
-        assert request.param in GEOMETRIES
-        checkpoint(folder / "model", request.param)
+    checkpoint(folder / "model", request.param)
     hf_to_gguf.convert(folder / "model", folder / "BF16.gguf", "BF16", progress=False)
     return folder
 
