@@ -37,6 +37,9 @@ The types that need no search are bound by memory: the speed of ours as a fracti
 which as many threads merely read the float32 weights ({read:.1f} GB/s).
 
 {fractions}
+
+[quantize-bounds.md](quantize-bounds.md) says what bounds these figures, how long whole files take, and what
+an AVX-512 machine gave.
 """
 
 
@@ -139,6 +142,7 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = json.loads(arguments.json.read_text(encoding="utf-8"))
     mpl.rcParams["svg.hashsalt"] = "phigguf"  # equal figures, equal files
+    mpl.rcParams["svg.fonttype"] = "none"  # letters, not their outlines: a small file
     picture(measured).savefig(arguments.folder / PICTURE, metadata={"Date": None})
     text = page(measured)
     (arguments.folder / PICTURE).with_suffix(".md").write_text(text, encoding="utf-8")
