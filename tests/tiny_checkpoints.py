@@ -236,6 +236,14 @@ PHI4_MINI = {
 # Phi-1 and Phi-1.5 are "phi2", Phi-3.5-MoE is "phimoe with LongRoPE".
 CASES: dict[str, tuple[Architecture, Config]] = {
     "Phi-3-mini-4k": (PHI3, {"sliding_window": WINDOW}),
+    "Phi-3-mini-4k at its true window": (
+        PHI3,
+        {
+            "sliding_window": 2047,
+            "max_position_embeddings": 4096,
+            "original_max_position_embeddings": 4096,
+        },
+    ),
     "Phi-3-mini-128k": (PHI3, {**long_rope(8, "su"), "sliding_window": 262144}),
     "Phi-3.5-mini": (PHI3, long_rope_of_transformers_5(8, 10000.0, 1.0)),
     "Phi-3-medium-4k": (
@@ -284,12 +292,15 @@ CASES: dict[str, tuple[Architecture, Config]] = {
 
 LENGTHS = [1, WINDOW - 1, WINDOW, WINDOW + 1, ORIGINAL - 1, ORIGINAL, ORIGINAL + 1, 2 * ORIGINAL]
 KEPT = slice(None, None, 7)  # of the logits, in golden values
-TRUE_LENGTHS = [4095, 4096, 4097, 8192]
+TRUE_LENGTHS = {
+    "Phi-3-mini-4k at its true window": [2046, 2047, 2048, 4096],
+    "Phi-4-mini at its true length": [4095, 4096, 4097, 8192],
+}
 
 
 def lengths_of(case: str) -> list[int]:
     """Lengths where a case could go wrong."""
-    return TRUE_LENGTHS if case.endswith("true length") else LENGTHS
+    return TRUE_LENGTHS.get(case, LENGTHS)
 
 
 def write_tiny_checkpoint(directory: Path, case: str, **changes: Any) -> Path:

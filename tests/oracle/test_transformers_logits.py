@@ -33,7 +33,7 @@ from tiny_checkpoints import (
 pytestmark = pytest.mark.oracle
 
 AS_CLOSE = 1.5
-ROUNDING = 3e-6  # of the logits' spread: what a handful of float32 operations may lose
+ROUNDING = 1e-5  # of the logits' spread: what float32 loses at the least, sooner or later
 
 
 def converted(directory: Path) -> Model:
@@ -50,12 +50,11 @@ class Pair:
         self.ours = converted(directory)
 
     def check(self, logits: np.ndarray, tokens: list[int], slack: float = 1.0) -> None:
-        """Compare with the last rows for a sequence."""
-        rows = slice(len(tokens) - len(logits), None)
-        exact = logits_of(self.double, tokens)[rows]
-        own_error = np.abs(logits_of(self.single, tokens)[rows] - exact).max()
+        """Compare with the last rows for a sequence; the bound comes from all of them."""
+        exact = logits_of(self.double, tokens)
+        own_error = np.abs(logits_of(self.single, tokens) - exact).max()
         bound = slack * AS_CLOSE * max(own_error, ROUNDING * exact.std())
-        assert np.abs(logits - exact).max() <= bound
+        assert np.abs(logits - exact[-len(logits) :]).max() <= bound
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -79,15 +78,15 @@ def test_mixed_batches(case: str, pair: Pair) -> None:
     prompts = [tokens_of(length) for length in reversed(lengths_of(case))]
     sessions = [pair.ours.session() for _ in prompts]
     for tokens, logits in zip(prompts, pair.ours.forward(sessions, prompts), strict=True):
-        pair.check(logits, tokens, slack=2)  # a bound from one row is a chancy one
+        pair.check(logits, tokens, slack=2)  # a row may be rounded luckily by the other
 
 
 def test_reading_on(case: str, pair: Pair) -> None:
     """Across every boundary, in pieces of different sizes and one token at a time."""
     original = lengths_of(case)[-1] // 2
     tokens, session = tokens_of(original + 40), pair.ours.session()
-    pieces = (original - 33, 1, 23, 5, 1, 1, 1, 7, 1, 1, 1)  # the switch in a piece
-    ones = (original - 2, 1, 1, 1, 1)  # the switch at a token
+    pieces = (original - 33, 1, 23, 5, 1, 7, 1)  # the switch in a piece
+    ones = (original - 1, 1, 1)  # the switch at a token
     for steps in (pieces, ones):
         session.truncate(0)
         for step in steps:
