@@ -12,6 +12,43 @@ PHI3 = (
     "{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
 )
+# Phi-4's and Phi-4-reasoning's: the latter begins with an instruction of its own, and leaves out what
+# earlier answers thought.
+PHI4 = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '<|im_sep|>' }}"
+    "{{ message['content'] + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
+PHI4_REASONING = (
+    "<|im_start|>system<|im_sep|>Think between <think> and </think>, then answer."
+    "{% if messages and messages[0].role == 'system' %}{{ ' ' + messages[0].content }}"
+    "{% set messages = messages[1:] %}{% endif %}<|im_end|>"
+    "{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|>' }}"
+    "{% elif message['role'] == 'assistant' %}{% set answer = message['content'] %}"
+    "{% if '</think>' in answer %}{% set answer = answer.split('</think>')[-1].lstrip('\n') %}"
+    "{% endif %}{{ '<|im_start|>assistant<|im_sep|>' + answer + '<|im_end|>' }}"
+    "{% else %}{{ raise_exception('no role ' + message['role']) }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
+PHI4_MINI = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not none %}"
+    "{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}{% endif %}{{ '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
+)
+FAMILIES = {
+    "Phi-3": PHI3,
+    "Phi-4": PHI4,
+    "Phi-4-reasoning": PHI4_REASONING,
+    "Phi-4-mini": PHI4_MINI,
+}
+TURNS = [
+    {"role": "system", "content": "Be  brief. ", "tools": '[{"name": "f", "parameters": {}}]'},
+    {"role": "user", "content": " What is 2 + 2?\n"},
+    {"role": "assistant", "content": "<think>Two and\n two.</think>\n\n4"},
+    {"role": "user", "content": "And <|end|> na\u00efve\U0001f600?"},
+]
 MESSAGES = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Hi <b> & {{ 1 }} \U0001f600"},

@@ -10,7 +10,7 @@ import pytest
 
 from phigguf.chat import ChatTemplate
 from phigguf.errors import ChatTemplateError, InvalidArgument
-from template_cases import ATTACKS, FEATURES, GREEDY, MESSAGES, PHI3
+from template_cases import ATTACKS, FAMILIES, FEATURES, GREEDY, MESSAGES, PHI3, TURNS
 
 
 def render(source: str, messages: Any = MESSAGES, **options: Any) -> str:
@@ -21,6 +21,33 @@ def test_phi3s_template() -> None:
     conversation = "<|system|>\nBe brief.<|end|>\n<|user|>\nHi <b> & {{ 1 }} \U0001f600<|end|>\n"
     assert render(PHI3) == conversation + "<|assistant|>\n"
     assert render(PHI3, add_generation_prompt=False) == conversation + "</s>"
+
+
+SYSTEM, TOOLS = "Be  brief. ", '[{"name": "f", "parameters": {}}]'
+QUESTION, THOUGHT, LAST = (
+    " What is 2 + 2?\n",
+    "<think>Two and\n two.</think>\n\n",
+    TURNS[-1]["content"],
+)
+SEP, END = "<|im_sep|>", "<|im_end|>"
+RENDERED = {
+    "Phi-3": f"<|system|>\n{SYSTEM}<|end|>\n<|user|>\n{QUESTION}<|end|>\n"
+    f"<|assistant|>\n{THOUGHT}4<|end|>\n<|user|>\n{LAST}<|end|>\n<|assistant|>\n",
+    "Phi-4": f"<|im_start|>system{SEP}{SYSTEM}{END}<|im_start|>user{SEP}{QUESTION}{END}"
+    f"<|im_start|>assistant{SEP}{THOUGHT}4{END}<|im_start|>user{SEP}{LAST}{END}"
+    f"<|im_start|>assistant{SEP}",
+    "Phi-4-reasoning": f"<|im_start|>system{SEP}Think between <think> and </think>, then answer. "
+    f"{SYSTEM}{END}<|im_start|>user{SEP}{QUESTION}{END}"
+    f"<|im_start|>assistant{SEP}4{END}<|im_start|>user{SEP}{LAST}{END}"
+    f"<|im_start|>assistant{SEP}",
+    "Phi-4-mini": f"<|system|>{SYSTEM}<|tool|>{TOOLS}<|/tool|><|end|><|user|>{QUESTION}<|end|>"
+    f"<|assistant|>{THOUGHT}4<|end|><|user|>{LAST}<|end|><|assistant|>",
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_templates(family: str) -> None:
+    assert render(FAMILIES[family], TURNS) == RENDERED[family]
 
 
 @pytest.mark.parametrize("name", FEATURES)

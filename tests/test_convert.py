@@ -163,6 +163,26 @@ def test_other_element_types(tmp_path: Path, dtype: str, target: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("shift", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+@pytest.mark.parametrize("type_", ["F32", "BF16", "Q4_K", "Q8_0"])
+def test_weights_at_odd_addresses_give_the_same_file(
+    tmp_path: Path, dtype: str, type_: str, shift: int
+) -> None:
+    directory = checkpoint(tmp_path / "model", "1 layers, 1 per kv", dtype=dtype)
+    aligned, shifted = tmp_path / "aligned.gguf", tmp_path / "shifted.gguf"
+    convert(directory, aligned, type_)
+    path = directory / "model.safetensors"
+    contents = path.read_bytes()
+    length = int.from_bytes(contents[:8], "little")
+    header = contents[8 : 8 + length] + b" " * shift  # which JSON passes over
+    path.write_bytes(len(header).to_bytes(8, "little") + header + contents[8 + length :])
+    tensors = SafetensorsFile(path).tensors.values()
+    assert {tensor.data.ctypes.data % 4 for tensor in tensors} == {shift}
+    convert(directory, shifted, type_)
+    assert shifted.read_bytes() == aligned.read_bytes()
+
+
 def test_shards_give_the_same_file(model: Path, tmp_path: Path, target: Path) -> None:
     sharded = tmp_path / "sharded" / "model"
     write_checkpoint(sharded, Geometry(448, 256, 512, 1, 4, 4), shard_bytes=400_000)

@@ -21,6 +21,7 @@ from .template_sandbox import LimitedEnvironment
 Message = Mapping[str, str]
 _Result = TypeVar("_Result")
 
+MESSAGE_KEYS = ("role", "content", "tools")
 MAX_SOURCE = 1 << 17  # characters of a template
 MAX_DATE_FORMAT = 64
 MAX_JSON_SPACE = 16
@@ -70,7 +71,7 @@ class ChatTemplate:
         ----------
         messages
             Each with the strings ``role`` (``"system"``, ``"user"``, ``"assistant"``) and
-            ``content``.
+            ``content``; Phi-4-mini's system message may also have ``tools``, functions as JSON.
         add_generation_prompt
             Whether to end with what begins the model's answer.
 
@@ -137,11 +138,13 @@ def _checked_message(message: Any, index: int) -> dict[str, str]:
             raise InvalidArgument(
                 "must be a string", field=f"{field}.{key}", value=message.get(key)
             )
-    for key in message:
-        if key not in ("role", "content"):
-            raise InvalidArgument("is not supported", field=f"{field}.{key}", value=message[key])
+    for key, value in message.items():
+        if key not in MESSAGE_KEYS:
+            raise InvalidArgument("is not supported", field=f"{field}.{key}", value=value)
+        if not isinstance(value, str):
+            raise InvalidArgument("must be a string", field=f"{field}.{key}", value=value)
     # Exact strings: a subclass could bring methods along.
-    return {key: str.__str__(message[key]) for key in ("role", "content")}
+    return {key: str.__str__(message[key]) for key in MESSAGE_KEYS if key in message}
 
 
 def _raise(message: Any = "") -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from transformers import AutoTokenizer
 
 from oracle.published_vocabularies import PUBLISHED
+from phigguf.chat import ChatTemplate
+from template_cases import FAMILIES, TURNS
 from text_cases import texts
 from tokenizer_families import (
     Family,
@@ -45,3 +49,18 @@ def test_transformers_reads_the_files_alike(family: Family) -> None:
     reference = AutoTokenizer.from_pretrained(family.checkpoint)
     for text in texts(FEWER, family.pieces, family.added, seed=34):
         assert family.ours.encode(text) == reference(text).input_ids, text
+
+
+@pytest.mark.parametrize("name", ["Phi-3", "Phi-4", "Phi-4-mini"])
+def test_a_conversation_keeps_its_ids_as_it_grows(name: str, tmp_path: Path) -> None:
+    """Each round's ids begin with those of the round before, however often they become text."""
+    family, template, before = PUBLISHED[name](tmp_path), ChatTemplate(FAMILIES[name]), []
+    for turns in range(1, len(TURNS) + 1):
+        text = template.render(TURNS[:turns], add_generation_prompt=False)
+        ids = family.ours.encode(text, add_bos=False)
+        assert ids == family.reference.encode(text, add_special_tokens=False).ids
+        assert ids[: len(before)] == before
+        before = ids
+        for _ in range(3):
+            text = family.ours.decode(ids)
+            assert family.ours.encode(text, add_bos=False) == ids

@@ -21,7 +21,7 @@ from phigguf.io.pieces import PieceType
 from phigguf.io.vocabulary import read_vocabulary
 from phigguf.sampling import Sampler
 from phigguf.tokenizer import Tokenizer
-from template_cases import FEATURES, MESSAGES, PHI3
+from template_cases import FAMILIES, FEATURES, MESSAGES, PHI3, TURNS
 from text_cases import texts
 
 pytestmark = pytest.mark.oracle
@@ -97,6 +97,24 @@ def test_template_equals_transformers(source: str, add_generation_prompt: bool) 
     )
     template = ChatTemplate(source, "<s>", "</s>")
     assert [template.render(MESSAGES, add_generation_prompt)] == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("add_generation_prompt", [False, True])
+def test_family_equals_transformers_at_every_turn(
+    checkpoint: Path, family: str, add_generation_prompt: bool
+) -> None:
+    reference = AutoTokenizer.from_pretrained(checkpoint)
+    tokens = (reference.bos_token, reference.eos_token)
+    template = ChatTemplate(FAMILIES[family], *tokens)
+    for turns in range(1, len(TURNS) + 1):
+        expected = reference.apply_chat_template(
+            TURNS[:turns],
+            chat_template=FAMILIES[family],
+            add_generation_prompt=add_generation_prompt,
+            tokenize=False,
+        )
+        assert template.render(TURNS[:turns], add_generation_prompt) == expected
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
