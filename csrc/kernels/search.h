@@ -323,10 +323,10 @@ template <int N, bool kUnsigned>
 struct CodeDescent {
   f32w x[N], w[N], wx[N], code[N];
   CodeSums sums;
+  maskw changed;  // where any code has, in this round
 
-  // Returns where code i changed.
   template <class Round>
-  maskw move(int i, const Round& round) {
+  void move(int i, const Round& round) {
     const f32w zero = set(0.0f);
     const f32w rest_lx = sums.lx - wx[i] * code[i];
     const f32w rest_l2 = sums.l2 - w[i] * code[i] * code[i];
@@ -339,7 +339,7 @@ struct CodeDescent {
     code[i] = select(better, kUnsigned ? to_f32(low_byte(rounded)) : candidate, code[i]);
     sums.lx = select(better, lx, sums.lx);
     sums.l2 = select(better, l2, sums.l2);
-    return better;
+    changed = changed | better;
   }
 };
 
@@ -351,14 +351,13 @@ inline void descend(CodeDescent<N, kUnsigned> (&descents)[kCount], const Round& 
   int n = 0;
   for (auto& descent : descents) active[n++] = &descent;
   for (int attempt = 0; attempt < 5; ++attempt) {
-    maskw changed[kCount];
-    for (int d = 0; d < n; ++d) changed[d] = active[d]->move(0, round);
-    for (int i = 1; i < N; ++i) {
-      for (int d = 0; d < n; ++d) changed[d] = changed[d] | active[d]->move(i, round);
+    for (int d = 0; d < n; ++d) active[d]->changed = maskw{};
+    for (int i = 0; i < N; ++i) {
+      for (int d = 0; d < n; ++d) active[d]->move(i, round);
     }
     int still = 0;
     for (int d = 0; d < n; ++d) {
-      if (any(changed[d])) active[still++] = active[d];
+      if (any(active[d]->changed)) active[still++] = active[d];
     }
     n = still;
   }
