@@ -40,8 +40,10 @@ Made by `benchmarks/bench_vs_peers.py`, `benchmarks/bench_matmul.py` and `benchm
 ## Beside llama.cpp and ik_llama.cpp
 
 Both peers are built from their sdists for this CPU (`GGML_NATIVE=ON`). All engines read the same file with the same
-number of threads, in turns; weights are synthetic. Tokens per second, median of {runs} runs, and in brackets the
-fraction of the limit that was measured in the same rounds.
+number of threads, in turns; weights are synthetic but the demo's. Tokens per second, median of {runs} runs, and in
+brackets the fraction of the limit that was measured in the same rounds: its median, and its smallest and largest. This
+machine is a virtual one that shares its host, hence the spread. It has neither VNNI nor AVX-512: those kernels have
+not been measured here.
 
 ![Fraction of the limit by model, of every engine]({peers_picture})
 
@@ -109,8 +111,9 @@ def task_rows(results: Sequence[Result], kind: str, engines: Sequence[str]) -> I
             cells = []
             for engine in engines:
                 speed = task["tokens_per_second"][engine]["median"]
-                fraction = task["fraction_of_limit"][engine]["median"]
-                cells.append(f"{speed:.1f} ({fraction:.2f})")
+                fraction = task["fraction_of_limit"][engine]
+                spread = f"{fraction['min']:.2f} to {fraction['max']:.2f}"
+                cells.append(f"{speed:.1f} ({fraction['median']:.2f}; {spread})")
             what = task["task"].removeprefix(f"{kind} ")
             yield [name(result), what, *cells, f"{task['limit']['median']:.1f}"]
 
