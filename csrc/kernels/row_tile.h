@@ -4,7 +4,7 @@
 // latency of fma, each row's element of a broadcast to all of them.
 #pragma once
 
-#include "simd/simd.h"
+#include "kernels/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -22,24 +22,22 @@ struct RowProduct {
 
 template <int kRows, int kWidth>
 inline void multiply_tile(const RowProduct& p, size_t column) {
-  f32v sum[kRows][kWidth];
-  for (auto& row : sum) {
-    for (f32v& v : row) v = set(0.0f);
-  }
+  f32v sum[kRows * kWidth];
+  unroll<kRows * kWidth>([&](auto i) PHIGGUF_INLINE { sum[i] = set(0.0f); });
   for (size_t k = p.k_begin; k < p.k_end; ++k) {
-    f32v b[kWidth];
-    for (int v = 0; v < kWidth; ++v) b[v] = load(p.b + k * p.b_stride + column + v * kLanes);
-    for (int r = 0; r < kRows; ++r) {
-      const f32v a = set(p.a[r * p.a_stride + k]);
-      for (int v = 0; v < kWidth; ++v) sum[r][v] = fma(a, b[v], sum[r][v]);
-    }
+    const float* a = p.a + k;
+    const float* b = p.b + k * p.b_stride + column;
+    unroll<kRows>([&](auto r) PHIGGUF_INLINE {
+      const f32v element = set(a[r * p.a_stride]);
+      unroll<kWidth>([&](auto v) PHIGGUF_INLINE {
+        sum[r * kWidth + v] = fma(element, load(b + v * kLanes), sum[r * kWidth + v]);
+      });
+    });
   }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kWidth; ++v) {
-      float* c = p.c + r * p.c_stride + column + v * kLanes;
-      store(c, load(c) + sum[r][v]);
-    }
-  }
+  unroll<kRows * kWidth>([&](auto i) PHIGGUF_INLINE {
+    float* c = p.c + i / kWidth * p.c_stride + column + i % kWidth * kLanes;
+    store(c, load(c) + sum[i]);
+  });
 }
 
 template <int kRows, int kWidth>
