@@ -88,16 +88,16 @@ class BlockBytes {
   const uint8_t* bytes_;
 };
 
-// Where it reads a block from each of kLanes rows, `offset` bytes from their beginnings.
+// Where it reads kLanes blocks, `stride` bytes apart.
 class LaneBytes {
  public:
   using Word = i32v;
-  LaneBytes(const uint8_t* const (&rows)[kLanes], size_t offset) : rows_(rows), offset_(offset) {}
-  void quad(size_t offset, i32v (&words)[4]) const { load_quads(rows_, offset_ + offset, words); }
+  LaneBytes(const uint8_t* first, size_t stride) : first_(first), stride_(stride) {}
+  void quad(size_t offset, i32v (&words)[4]) const { load_quads(first_ + offset, stride_, words); }
 
  private:
-  const uint8_t* const (&rows_)[kLanes];
-  size_t offset_;
+  const uint8_t* first_;
+  size_t stride_;
 };
 
 // The fields of a single block.

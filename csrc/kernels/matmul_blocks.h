@@ -30,8 +30,22 @@ struct RowBlocks {
   i32v sub_scale[P::kSubBlocks];  // as byte_scale gives them; with several sub-blocks only, like
   i32v pair[P::kCorrections];     // what the corrections multiply: two words in each lane
 
-  void load(const uint8_t* const (&rows)[kLanes], size_t offset) {
-    Format::unpack(LaneBytes(rows, offset), fields);
+  // The block at `first` and those of the following rows, of which there are `rows` at least once.
+  void load(const uint8_t* first, size_t row_bytes, size_t rows) {
+    if (rows >= kLanes) {
+      unpack(LaneBytes(first, row_bytes));
+    } else {
+      typename Format::Block blocks[kLanes];  // the last row stands in for those that do not exist
+      for (size_t l = 0; l < kLanes; ++l) {
+        std::memcpy(&blocks[l], first + (l < rows ? l : rows - 1) * row_bytes, sizeof blocks[l]);
+      }
+      unpack(LaneBytes(reinterpret_cast<const uint8_t*>(blocks), sizeof blocks[0]));
+    }
+  }
+
+ private:
+  void unpack(const LaneBytes& bytes) {
+    Format::unpack(bytes, fields);
     scale = from_f16(fields.scale);
     min = from_f16(fields.min);
     if constexpr (Format::kMin == Min::kSubtracted) min = neg(min);
@@ -161,28 +175,32 @@ inline void add_products_of(const RowBlocks<Format> (&rows)[kRowVectors], const 
   }
 }
 
-// Asks for bytes that will be read soon.
-inline void fetch(const uint8_t* p, size_t n) {
-  for (size_t i = 0; i < n; i += 64) __builtin_prefetch(p + i, 0, 2);
+// Asks for a part of the kRows rows that come next, a share of it from each of several streams: no stream is followed
+// past the end of its page, and one does not fill the memory bus.
+inline void fetch_rows(const uint8_t* rows, size_t row_bytes, size_t begin, size_t size) {
+  constexpr size_t kStreams = 4, kRowsEach = (kRows + kStreams - 1) / kStreams, kCacheLine = 64;
+  for (size_t i = 0; i < kRowsEach * size; i += kCacheLine) {
+    for (size_t first = 0; first < kRows; first += kRowsEach) {
+      __builtin_prefetch(rows + first * row_bytes + kRowsEach * begin + i, 0, 2);
+    }
+  }
 }
 
 // Rows row .. row + kRows - 1 (those that exist) times tokens first .. first + n - 1.
 template <class Format>
 inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t n, f32v* acc) {
-  const size_t blocks = job.cols / Format::kWidth, row_bytes = blocks * sizeof(typename Format::Block);
-  const uint8_t* lane_rows[kRowVectors][kLanes];
-  for (size_t l = 0; l < kRows; ++l) {
-    const size_t lane_row = row + l < job.rows ? row + l : job.rows - 1;
-    lane_rows[l / kLanes][l % kLanes] = job.weights + lane_row * row_bytes;
-  }
+  constexpr size_t kBlockBytes = sizeof(typename Format::Block);
+  const size_t blocks = job.cols / Format::kWidth, row_bytes = blocks * kBlockBytes, left = job.rows - row;
+  const uint8_t* weights = job.weights + row * row_bytes;
   for (size_t i = 0; i < n * kRowVectors; ++i) acc[i] = set(0.0f);
   const size_t pieces = (n + kMostTokens - 1) / kMostTokens;  // of nearly equal numbers of tokens
-  const size_t tile_bytes = kRows * row_bytes;
   for (size_t b = 0; b < blocks; ++b) {
-    fetch(lane_rows[0][0] + tile_bytes + b * kRows * sizeof(typename Format::Block),
-          kRows * sizeof(typename Format::Block));
+    fetch_rows(weights + kRows * row_bytes, row_bytes, b * kBlockBytes, kBlockBytes);
     RowBlocks<Format> rows[kRowVectors];
-    for (int r = 0; r < kRowVectors; ++r) rows[r].load(lane_rows[r], b * sizeof(typename Format::Block));
+    for (size_t r = 0; r < kRowVectors; ++r) {
+      const size_t above = r * kLanes < left ? r * kLanes : 0;  // rows that do not exist repeat the first ones
+      rows[r].load(weights + above * row_bytes + b * kBlockBytes, row_bytes, left - above);
+    }
     for (size_t piece = 0; piece < pieces; ++piece) {
       const size_t begin = piece * n / pieces, end = (piece + 1) * n / pieces;
       const TokenBlocks<Format> x(job.activations, b, first + begin);

@@ -101,9 +101,9 @@ inline void transpose(f32v (&m)[kLanes]) {
   m[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23));
 }
 
-inline void load_quads(const uint8_t* const (&rows)[kLanes], size_t offset, i32v (&words)[4]) {
+inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
   f32v square[kLanes];
-  for (int l = 0; l < kLanes; ++l) square[l].v = vreinterpretq_f32_u8(vld1q_u8(rows[l] + offset));
+  for (size_t l = 0; l < kLanes; ++l) square[l].v = vreinterpretq_f32_u8(vld1q_u8(first + l * stride));
   transpose(square);
   for (int i = 0; i < 4; ++i) words[i] = as_bits(square[i]);
 }

@@ -87,9 +87,7 @@ inline f32v from_f16(i32v a) { return {to_float(float16{static_cast<uint16_t>(a.
 
 inline void transpose(f32v (&)[kLanes]) {}
 
-inline void load_quads(const uint8_t* const (&rows)[kLanes], size_t offset, i32v (&words)[4]) {
-  std::memcpy(words, rows[0] + offset, 16);
-}
+inline void load_quads(const uint8_t* first, size_t, i32v (&words)[4]) { std::memcpy(words, first, 16); }
 
 constexpr bool kWideCodesAreSigned = true;
 

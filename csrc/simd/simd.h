@@ -21,7 +21,7 @@
 //                     as_bits(f32v) -> i32v, as_floats(i32v) -> f32v;
 //                     to_f16(f32v) -> i32v holding float16 bits; from_f16(i32v) -> f32v
 //   transpose(m)      an f32v[kLanes] square, in place
-//   load_quads(rows, offset, words)   words[i], i < 4: word i of the 16 bytes at rows[lane] + offset
+//   load_quads(first, stride, words)   words[i], i < 4: word i of the 16 bytes at first + lane * stride
 //
 // Integer dot products take lanes of four bytes or two 16-bit words as an i32v, and never saturate:
 //   multiply_bytes(codes, x)       the sum of four products as a bytesumv; codes 0 to 63, x signed, -127 to 127

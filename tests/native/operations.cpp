@@ -136,13 +136,11 @@ inline void visit_lane_operations(const Visitor& visit) {
 // Lane l is 1 where word i of row l has come to lane l of words[i].
 inline void visit_quads(const Visitor& visit) {
   int32_t table[kLanes][5], right[kLanes];
-  const uint8_t* rows[kLanes];
   for (int l = 0; l < kLanes; ++l) {
     for (int i = 0; i < 5; ++i) table[l][i] = 8 * l + i;
-    rows[l] = reinterpret_cast<const uint8_t*>(table[l]);
   }
   i32v words[4];
-  load_quads(rows, sizeof(int32_t), words);
+  load_quads(reinterpret_cast<const uint8_t*>(&table[0][1]), sizeof table[0], words);
   for (int l = 0; l < kLanes; ++l) right[l] = 1;
   for (int i = 0; i < 4; ++i) {
     int32_t lanes[kLanes];
