@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from checkpoint_shapes import Shapes, phi3_shapes, phimoe_shapes
 
 CHUNK = 1 << 22  # weights written at a time
 SPECIAL_TOKENS = ("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>")
@@ -149,51 +150,12 @@ def config(geometry: Geometry) -> dict[str, Any]:
     }
 
 
-def tensor_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
+def tensor_shapes(geometry: Geometry) -> Shapes:
     """Yield every weight's name and shape."""
-    return _phimoe_shapes(geometry) if geometry.num_local_experts else _phi3_shapes(geometry)
-
-
-def _phi3_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
-    hidden, inner = geometry.hidden_size, geometry.intermediate_size
-    kv = geometry.num_key_value_heads * geometry.head_dim
-    yield "model.embed_tokens.weight", (geometry.vocab_size, hidden)
-    for i in range(geometry.num_hidden_layers):
-        layer = f"model.layers.{i}"
-        yield f"{layer}.input_layernorm.weight", (hidden,)
-        yield f"{layer}.self_attn.qkv_proj.weight", (hidden + 2 * kv, hidden)
-        yield f"{layer}.self_attn.o_proj.weight", (hidden, hidden)
-        yield f"{layer}.post_attention_layernorm.weight", (hidden,)
-        yield f"{layer}.mlp.gate_up_proj.weight", (2 * inner, hidden)
-        yield f"{layer}.mlp.down_proj.weight", (hidden, inner)
-    yield "model.norm.weight", (hidden,)
-    if not geometry.tie_word_embeddings:
-        yield "lm_head.weight", (geometry.vocab_size, hidden)
-
-
-def _phimoe_shapes(geometry: Geometry) -> Iterator[tuple[str, tuple[int, ...]]]:
-    hidden, inner = geometry.hidden_size, geometry.intermediate_size
-    kv = geometry.num_key_value_heads * geometry.head_dim
-    yield "model.embed_tokens.weight", (geometry.vocab_size, hidden)
-    for i in range(geometry.num_hidden_layers):
-        layer = f"model.layers.{i}"
-        yield from _biased(f"{layer}.input_layernorm", hidden)
-        for name, rows in (("q", hidden), ("k", kv), ("v", kv), ("o", hidden)):
-            yield from _biased(f"{layer}.self_attn.{name}_proj", rows, hidden)
-        yield from _biased(f"{layer}.post_attention_layernorm", hidden)
-        yield f"{layer}.block_sparse_moe.gate.weight", (geometry.num_local_experts, hidden)
-        for expert in range(geometry.num_local_experts):
-            weights = f"{layer}.block_sparse_moe.experts.{expert}"
-            yield f"{weights}.w1.weight", (inner, hidden)
-            yield f"{weights}.w2.weight", (hidden, inner)
-            yield f"{weights}.w3.weight", (inner, hidden)
-    yield from _biased("model.norm", hidden)
-    yield from _biased("lm_head", geometry.vocab_size, hidden)
-
-
-def _biased(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{name}.weight", shape
-    yield f"{name}.bias", shape[:1]
+    shapes = phimoe_shapes if geometry.num_local_experts else phi3_shapes
+    for name, shape in shapes(vars(geometry)):
+        if not (geometry.tie_word_embeddings and name == "lm_head.weight"):
+            yield name, shape
 
 
 # --- Weights ---

@@ -20,7 +20,8 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent / "tools")]
 
 from tiny_checkpoints import CASES, KEPT, lengths_of, tokens_of, write_tiny_checkpoint
 
