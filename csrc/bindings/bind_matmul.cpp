@@ -22,21 +22,6 @@ const uint8_t* checked_weights(const py::array& weights, Type type, size_t cols,
   throw py::type_error("w must be aligned to " + std::to_string(alignment) + " bytes");
 }
 
-py::array_t<float> matmul_array(const py::array& x, const py::array& weights, const std::string& type, int threads) {
-  MatmulTask task{};
-  task.type = type_from_name(type);
-  task.x = input<float>(x, 2, "x");
-  task.m = extent(x, 0);
-  task.k = extent(x, 1);
-  task.weights = checked_weights(weights, task.type, task.k);
-  task.n = extent(weights, 0);
-  task.threads = threads;
-  py::array_t<float> out({task.m, task.n});
-  task.out = out.mutable_data();
-  without_gil([&] { matmul(task); });
-  return out;
-}
-
 // The width of the rows that are multiplied.
 size_t input_width(const py::array& x, bool gated) {
   const size_t width = extent(x, 1);
@@ -45,17 +30,33 @@ size_t input_width(const py::array& x, bool gated) {
   raise_error("ShapeError", "axis 1 must hold a gate and as many more", "x", py::str(describe(x)));
 }
 
-py::array_t<float> linear_array(const py::array& x, const py::array& weights, const std::string& type,
-                                const std::optional<py::array>& norm, float epsilon, bool gated,
-                                const std::optional<py::array>& add_to) {
+// A task with its operands; weights may have axes before the last two.
+MatmulTask checked_task(const py::array& x, const py::array& weights, const std::string& type, int rank = 2,
+                        bool gated = false) {
   MatmulTask task{};
   task.type = type_from_name(type);
   task.x = input<float>(x, 2, "x");
   task.m = extent(x, 0);
   task.gated = gated;
   task.k = input_width(x, gated);
-  task.weights = checked_weights(weights, task.type, task.k);
-  task.n = extent(weights, 0);
+  task.weights = checked_weights(weights, task.type, task.k, rank);
+  task.n = extent(weights, rank - 2);
+  return task;
+}
+
+py::array_t<float> matmul_array(const py::array& x, const py::array& weights, const std::string& type, int threads) {
+  MatmulTask task = checked_task(x, weights, type);
+  task.threads = threads;
+  py::array_t<float> out({task.m, task.n});
+  task.out = out.mutable_data();
+  without_gil([&] { matmul(task); });
+  return out;
+}
+
+py::array_t<float> linear_array(const py::array& x, const py::array& weights, const std::string& type,
+                                const std::optional<py::array>& norm, float epsilon, bool gated,
+                                const std::optional<py::array>& add_to) {
+  MatmulTask task = checked_task(x, weights, type, 2, gated);
   if (norm) {
     if (gated) throw py::type_error("x is either normalized or gated");
     task.norm = input<float>(*norm, 1, "norm");
@@ -90,13 +91,7 @@ const int32_t* checked_counts(const py::array& counts, size_t groups, size_t row
 
 py::array_t<float> grouped_matmul_array(const py::array& x, const py::array& weights, const std::string& type,
                                         const py::array& counts, int threads) {
-  MatmulTask task{};
-  task.type = type_from_name(type);
-  task.x = input<float>(x, 2, "x");
-  task.m = extent(x, 0);
-  task.k = extent(x, 1);
-  task.weights = checked_weights(weights, task.type, task.k, 3);
-  task.n = extent(weights, 1);
+  MatmulTask task = checked_task(x, weights, type, 3);
   task.threads = threads;
   const size_t groups = extent(weights, 0);
   const int32_t* rows = checked_counts(counts, groups, task.m);

@@ -80,7 +80,6 @@ inline Word minus_32(Word bytes) {
 // Where unpack reads a single block.
 class BlockBytes {
  public:
-  using Word = uint32_t;
   explicit BlockBytes(const void* block) : bytes_(static_cast<const uint8_t*>(block)) {}
   void quad(size_t offset, uint32_t (&words)[4]) const { std::memcpy(words, bytes_ + offset, sizeof words); }
 
@@ -91,7 +90,6 @@ class BlockBytes {
 // Where it reads kLanes blocks, `stride` bytes apart.
 class LaneBytes {
  public:
-  using Word = i32v;
   LaneBytes(const uint8_t* first, size_t stride) : first_(first), stride_(stride) {}
   void quad(size_t offset, i32v (&words)[4]) const { load_quads(first_ + offset, stride_, words); }
 
@@ -224,12 +222,18 @@ inline void pack_run_bits(const uint8_t (&code)[256], int place, uint8_t (&high)
 
 // Eight 6-bit scales and eight 6-bit mins in 12 bytes: the first four of each whole in the low six bits of bytes
 // 0-7, the others' low four bits in bytes 8-11 and their top two in the spare bits of bytes 0-7.
-template <class Word>
-inline void unpack_6bit_pairs(Word scales, Word mins, Word rest, Word (&scale)[2], Word (&min)[2]) {
-  scale[0] = bits_of_bytes(scales, 0, 63);
-  min[0] = bits_of_bytes(mins, 0, 63);
-  scale[1] = bits_of_bytes(rest, 0, 15) | bits_of_bytes(scales, 2, 48);
-  min[1] = bits_of_bytes(rest, 4, 15) | bits_of_bytes(mins, 2, 48);
+// A block begins with its own scale and minimum, which they follow.
+template <class Source, class Format, class Word>
+inline void unpack_6bit_head(const Source& block, FieldWords<Format, Word>& fields) {
+  Word head[4];
+  block.quad(0, head);
+  const Word scales = head[1], mins = head[2], rest = head[3];
+  fields.scale = low_half(head[0]);
+  fields.min = high_half(head[0]);
+  fields.sub_scale[0] = bits_of_bytes(scales, 0, 63);
+  fields.sub_min[0] = bits_of_bytes(mins, 0, 63);
+  fields.sub_scale[1] = bits_of_bytes(rest, 0, 15) | bits_of_bytes(scales, 2, 48);
+  fields.sub_min[1] = bits_of_bytes(rest, 4, 15) | bits_of_bytes(mins, 2, 48);
 }
 inline void pack_6bit_pairs(const int8_t (&scale)[8], const uint8_t (&min)[8], uint8_t (&packed)[12]) {
   for (int i = 0; i < 4; ++i) {

@@ -15,11 +15,7 @@ struct Q5_K {
 
   template <class Source, class Word>
   static void unpack(const Source& block, FieldWords<Q5_K, Word>& fields) {
-    Word head[4];
-    block.quad(offsetof(Block, scale), head);
-    fields.scale = low_half(head[0]);
-    fields.min = high_half(head[0]);
-    unpack_6bit_pairs(head[1], head[2], head[3], fields.sub_scale, fields.sub_min);
+    unpack_6bit_head(block, fields);
     unpack_nibble_runs(block, offsetof(Block, low), fields.code);
     unpack_run_bits(block, offsetof(Block, high), 4, fields.code);
   }

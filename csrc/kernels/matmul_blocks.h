@@ -67,7 +67,7 @@ inline i32v broadcast_bytes(const int8_t* codes) {
   return set(word);
 }
 
-// A block of `Tokens` tokens, which lie side by side.
+// A block of several tokens, which lie side by side.
 template <class Format>
 struct TokenBlocks {
   const int8_t* codes;
@@ -122,17 +122,25 @@ class BlockProduct {
  private:
   // What is the same for all weights of a sub-block, summed over sub-blocks.
   i32v corrected(int r, int t) const {
-    if constexpr (!P::kPairs) return x_.correction(t, 0);
-    i32v sum = set(0);
-    for (int j = 0; j < P::kCorrections; ++j) sum = dot_words(sum, rows_[r].pair[j], x_.correction(t, j));
-    return sum;
+    if constexpr (P::kPairs) {
+      i32v sum = set(0);
+      for (int j = 0; j < P::kCorrections; ++j) sum = dot_words(sum, rows_[r].pair[j], x_.correction(t, j));
+      return sum;
+    } else {
+      return x_.correction(t, 0);
+    }
   }
 
   i32v first_sum(int r, int t) const {
-    if constexpr (P::kZeroPoint == 0) return set(0);
-    constexpr int kShift = P::kPairs ? (P::kZeroPoint == 4 ? 2 : 5) : 0;
-    static_assert(!P::kPairs || P::kZeroPoint == 0 || P::kZeroPoint == 1 << kShift);
-    return corrected(r, t) << kShift;
+    if constexpr (P::kZeroPoint == 0) {
+      return set(0);
+    } else if constexpr (P::kPairs) {
+      constexpr int kShift = Format::kCodeBits - 1;  // the zero point is the middle of the codes
+      static_assert(P::kZeroPoint == 1 << kShift);
+      return corrected(r, t) << kShift;
+    } else {
+      return corrected(r, t);
+    }
   }
 
   PHIGGUF_INLINE void add_sub_block(int j, RegisterTile<i32v, Tokens>& total) const {
