@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from make_synthetic_checkpoint import Geometry, write_checkpoint
 
+from gguf_files import gguf_content
 from phigguf import gguf_to_gguf, hf_to_gguf
 from phigguf.errors import (
     FileMissing,
@@ -20,7 +21,7 @@ from phigguf.errors import (
 )
 from phigguf.io.gguf import read_gguf
 from phigguf.io.gguf_format import MetadataValue, string, u16, u32
-from phigguf.io.gguf_writer import GGUFWriter, TensorSpec
+from phigguf.io.gguf_layout import TensorSpec
 from phigguf.recipes import RECIPES
 from phigguf.report import Report
 from phigguf.types import tensor_type
@@ -65,12 +66,8 @@ def write_gguf(
         "phi3.attention.head_count": u32(4),
     }
     specs = [TensorSpec(name, data.shape, tensor_type(type_)) for name, data in tensors.items()]
-    with path.open("wb") as file:
-        writer = GGUFWriter(file, {**entries, **(metadata or {})}, specs)
-        for name, data in tensors.items():
-            writer.begin_tensor(name)
-            writer.write(data.tobytes())
-        writer.finish()
+    content = gguf_content({**entries, **(metadata or {})}, specs, list(tensors.values()))
+    path.write_bytes(content)
     return path
 
 
@@ -181,11 +178,7 @@ def test_a_copied_tensor_with_a_scale_that_is_not_finite_is_refused(
         "phi3.block_count": u32(1),
         "phi3.attention.head_count": u32(4),
     }
-    with path.open("wb") as file:
-        writer = GGUFWriter(file, metadata, [spec])
-        writer.begin_tensor(spec.name)
-        writer.write(blocks.tobytes())
-        writer.finish()
+    path.write_bytes(gguf_content(metadata, [spec], [blocks]))
     with pytest.raises(QuantizationError, match=r"blk\.0\.ffn_up\.weight, row 2\b.*not finite"):
         quantize_file(path, target, "Q8_0")
     assert not target.exists()
@@ -234,12 +227,9 @@ def test_split_input_becomes_one_file(source: Path, tmp_path: Path, target: Path
                 "split.tensors.count": MetadataValue(u32(0).type, len(tensors)),
             }
             specs = [TensorSpec(tensor.name, tensor.shape, tensor.type) for tensor in half]
-            with (tmp_path / f"part-{index + 1:05d}-of-00002.gguf").open("wb") as output:
-                writer = GGUFWriter(output, {**(metadata if index == 0 else {}), **split}, specs)
-                for tensor in half:
-                    writer.begin_tensor(tensor.name)
-                    writer.write(tensor.data.tobytes())
-                writer.finish()
+            entries = {**(metadata if index == 0 else {}), **split}
+            content = gguf_content(entries, specs, [tensor.data for tensor in half])
+            (tmp_path / f"part-{index + 1:05d}-of-00002.gguf").write_bytes(content)
     quantize_file(tmp_path / "part-00002-of-00002.gguf", target, "Q4_K_M")
     quantize_file(source, tmp_path / "whole.gguf", "Q4_K_M")
     assert target.read_bytes() == (tmp_path / "whole.gguf").read_bytes()

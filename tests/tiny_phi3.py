@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gguf_files import gguf_content
 from phigguf import quantize
 from phigguf.io.gguf_format import MetadataValue, f32, string, u32
-from phigguf.io.gguf_writer import GGUFWriter, TensorSpec
+from phigguf.io.gguf_layout import TensorSpec
 from phigguf.types import tensor_type
 
 Tensors = dict[str, npt.NDArray[np.float32]]
@@ -119,10 +120,7 @@ def write_tiny(
     specs = [
         TensorSpec(name, weight.shape, tensor_type(types[name])) for name, weight in weights.items()
     ]
-    with path.open("wb") as file:
-        writer = GGUFWriter(file, {k: v for k, v in entries.items() if v is not None}, specs)
-        for name, weight in weights.items():
-            writer.begin_tensor(name)
-            writer.write(quantize(weight, types[name]))
-        writer.finish()
+    kept = {key: value for key, value in entries.items() if value is not None}
+    data = [quantize(weight, types[name]) for name, weight in weights.items()]
+    path.write_bytes(gguf_content(kept, specs, data))
     return path

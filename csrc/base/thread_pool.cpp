@@ -43,7 +43,7 @@ class DefaultFloatEnvironment {
 // Work in progress, and whether it was stopped.
 class Job {
  public:
-  explicit Job(NumberedWork body) : body_(body) {}
+  Job(NumberedWork body, const std::function<bool()>& should_stop) : body_(body), should_stop_(should_stop) {}
 
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
@@ -58,12 +58,13 @@ class Job {
     const auto now = Clock::now();
     if (now - last_check_ < std::chrono::milliseconds(50)) return true;
     last_check_ = now;
-    if (interrupt_check.load()()) stopped_.store(true, std::memory_order_relaxed);
+    if (interrupt_check.load()() || (should_stop_ && should_stop_())) stopped_.store(true, std::memory_order_relaxed);
     return true;
   }
 
  private:
   NumberedWork body_;
+  const std::function<bool()>& should_stop_;
   std::atomic<bool> stopped_{false};
   Clock::time_point last_check_ = Clock::now();
 };
@@ -220,10 +221,10 @@ void set_num_threads(int n) { thread_count = n; }
 
 void set_interrupt_check(bool (*check)()) { interrupt_check = check; }
 
-void parallel_for(size_t n, int threads, NumberedWork body) {
+void parallel_for(size_t n, int threads, NumberedWork body, const std::function<bool()>& should_stop) {
   if (n == 0) return;
   const DefaultFloatEnvironment environment;
-  Job job(body);
+  Job job(body, should_stop);
   const auto wanted = static_cast<size_t>(threads > 0 ? threads : num_threads());
   const size_t helpers = std::min({n, wanted, kMostWorkers + 1}) - 1;
   if (!could_run_on_pool(job, n, helpers)) run_alone(job, n);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 namespace phigguf {
 
@@ -31,7 +32,7 @@ class NumberedWork {
 
 // Calls body(i) once for every i in [0, n), from at most `threads` threads (0: num_threads()), in any order. The
 // body must not throw. A call made while the pool is in use, from a body or from another thread, runs on its own
-// thread alone.
-void parallel_for(size_t n, int threads, NumberedWork body);
+// thread alone. `should_stop` is asked like the interrupt check, and as often.
+void parallel_for(size_t n, int threads, NumberedWork body, const std::function<bool()>& should_stop = nullptr);
 
 }  // namespace phigguf

@@ -7,12 +7,14 @@
 
 namespace phigguf {
 
-// Sets Python's error to phigguf.errors.<name>(problem, field=field, value=value), for an exception translator.
-void set_error(const char* name, const std::string& problem, const std::string& field, const pybind11::object& value);
+// Sets Python's error to phigguf.errors.<name>(problem, field=field, value=value, file=file), for an exception
+// translator.
+void set_error(const char* name, const std::string& problem, const std::string& field, const pybind11::object& value,
+               const pybind11::object& file = pybind11::none());
 
-// Raises phigguf.errors.<name>(problem, field=field, value=value).
+// Raises phigguf.errors.<name>(problem, field=field, value=value, file=file).
 [[noreturn]] void raise_error(const char* name, const std::string& problem, const std::string& field,
-                              const pybind11::object& value);
+                              const pybind11::object& value, const pybind11::object& file = pybind11::none());
 
 // Runs native work with the GIL released; Ctrl-C stops it and raises KeyboardInterrupt.
 template <class Work>

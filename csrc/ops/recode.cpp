@@ -1,81 +1,125 @@
 #include "ops/recode.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
-#include <vector>
+#include <mutex>
+#include <utility>
 
+#include "base/file_access.h"
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
+#include "ops/recode_share.h"
 
 namespace phigguf {
 namespace {
 
-// Rows per share: enough weights to hide the cost of handing out work, few enough to answer Ctrl-C soon.
+// Enough weights to hide the cost of handing out a share and of a write, few enough to answer Ctrl-C soon.
 size_t rows_per_share(size_t cols) {
-  constexpr size_t kWeights = 1 << 16, kMostLanes = 32;
+  constexpr size_t kWeights = 1 << 17, kMostLanes = 32;
   const size_t rows = std::max<size_t>(1, kWeights / std::max<size_t>(1, cols));
   return (rows + kMostLanes - 1) / kMostLanes * kMostLanes;
 }
 
-class Share {
- public:
-  Share(const RecodeJob& job, const KernelTable& kernels, size_t first, size_t rows)
-      : job_(job), kernels_(kernels), first_(first), rows_(rows) {}
+struct ShareOfJob {
+  size_t job, first, rows;
+};
 
-  EncodeStatus run(double* row_errors) {
-    EncodeStatus status = encode();
-    if (status.problem != Problem::kNone) {
-      status.row += first_;
-    } else if (job_.measure_error) {
-      measure(row_errors);
+// The shares of all jobs, in the order of jobs and rows.
+class ShareList {
+ public:
+  explicit ShareList(const std::vector<RecodeJob>& jobs) : jobs_(jobs) {
+    size_t count = 0;
+    for (const RecodeJob& job : jobs) {
+      const size_t step = rows_per_share(job.cols);
+      if (job.cols > 0) count += (job.rows + step - 1) / step;
+      ends_.push_back(count);
     }
-    return status;
+  }
+
+  size_t size() const { return ends_.empty() ? 0 : ends_.back(); }
+
+  ShareOfJob operator[](size_t number) const {
+    const auto job = static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), number) - ends_.begin());
+    const size_t step = rows_per_share(jobs_[job].cols);
+    const size_t first = (number - (job == 0 ? 0 : ends_[job - 1])) * step;
+    return {job, first, std::min(step, jobs_[job].rows - first)};
   }
 
  private:
-  const uint8_t* source_row(size_t row) const {
-    return job_.source + (first_ + row) * info(job_.source_type).row_bytes(job_.cols);
-  }
-  uint8_t* target_row(size_t row) const {
-    return job_.target + (first_ + row) * info(job_.target_type).row_bytes(job_.cols);
-  }
-  void decode(Type type, const uint8_t* bytes, size_t rows, float* out) const {
-    const size_t blocks = rows * (job_.cols / static_cast<size_t>(info(type).block_width));
-    kernels_.decode[static_cast<int>(type)](bytes, blocks, out);
+  const std::vector<RecodeJob>& jobs_;
+  std::vector<size_t> ends_;  // of each job's shares
+};
+
+// One run over all shares. Threads take them in order whatever job they belong to, so that none waits at a matrix's
+// end, and a file is read and written nearly from front to back.
+class Pass {
+ public:
+  Pass(const std::vector<RecodeJob>& jobs, const RecodeOptions& options)
+      : jobs_(jobs), options_(options), shares_(jobs), squared_errors_(shares_.size()), failed_(shares_.size()) {}
+
+  void run() {
+    for (size_t i = 0; i < kReadAhead; ++i) read_ahead_of(i);
+    parallel_for(shares_.size(), options_.threads, [&](size_t) { take_next(); }, [&] { return report_progress(); });
+    if (report_progress()) throw Interrupted{};
   }
 
-  EncodeStatus encode() {
-    const EncodeRows encode_rows = kernels_.encode[static_cast<int>(job_.target_type)];
-    EncodeJob encode_job{source_row(0), job_.source_type, rows_, job_.cols, job_.importance, target_row(0)};
-    if (!is_float_type(job_.source_type)) {
-      float* floats = float_rows();
-      decode(job_.source_type, source_row(0), rows_, floats);
-      encode_job.source = floats;
-      encode_job.source_type = Type::F32;
-    }
-    return encode_rows(encode_job);
+  // The first share, in order, that met a problem; none unless below the number of shares.
+  size_t failed() const { return failed_; }
+  const ShareResult& failure() const { return failure_; }
+  const ShareList& shares() const { return shares_; }
+
+  std::vector<double> squared_errors() const {
+    std::vector<double> sums(jobs_.size());
+    for (size_t i = 0; i < shares_.size(); ++i) sums[shares_[i].job] += squared_errors_[i];
+    return sums;
   }
 
-  // Where blocks are decoded to: scratch, or the target itself, which is then only checked.
-  float* float_rows() {
-    if (job_.target_type == Type::F32) return reinterpret_cast<float*>(target_row(0));
-    scratch_.resize(rows_ * job_.cols);
-    return scratch_.data();
+ private:
+  void take_next() {
+    const size_t number = next_.fetch_add(1, std::memory_order_relaxed);
+    if (number > failed_.load(std::memory_order_relaxed)) return;
+    const ShareOfJob share = shares_[number];
+    const RecodeJob& job = jobs_[share.job];
+    read_ahead_of(number + kReadAhead);
+    const ShareResult result = recode_share(job, share.first, share.rows, options_.file);
+    squared_errors_[number] = result.squared_error;
+    if (result.status.problem != Problem::kNone || result.file_error != 0) note_failure(number, result);
+    done_.fetch_add(share.rows * job.cols, std::memory_order_relaxed);
   }
 
-  void measure(double* row_errors) {
-    std::vector<float> before(job_.cols), after(job_.cols);
-    for (size_t row = 0; row < rows_; ++row) {
-      decode(job_.source_type, source_row(row), 1, before.data());
-      decode(job_.target_type, target_row(row), 1, after.data());
-      row_errors[first_ + row] = kernels_.squared_error(before.data(), after.data(), job_.cols);
-    }
+  void read_ahead_of(size_t number) const {
+    if (number >= shares_.size()) return;
+    const ShareOfJob share = shares_[number];
+    const RecodeJob& job = jobs_[share.job];
+    if (job.target) return;  // from memory to memory
+    const size_t row_bytes = info(job.source_type).row_bytes(job.cols);
+    read_ahead(job.source + share.first * row_bytes, share.rows * row_bytes);
   }
 
-  const RecodeJob& job_;
-  const KernelTable& kernels_;
-  size_t first_, rows_;
-  std::vector<float> scratch_;
+  void note_failure(size_t number, const ShareResult& result) {
+    const std::lock_guard<std::mutex> lock(failure_mutex_);
+    if (number >= failed_) return;
+    failed_ = number;
+    failure_ = result;
+  }
+
+  bool report_progress() {
+    const size_t done = done_.load(std::memory_order_relaxed);
+    return options_.progress && options_.progress(done - std::exchange(reported_, done));
+  }
+
+  static constexpr size_t kReadAhead = 256;  // shares: at least 64 MB of F16
+
+  const std::vector<RecodeJob>& jobs_;
+  const RecodeOptions& options_;
+  const ShareList shares_;
+  std::vector<double> squared_errors_;  // of each share
+  std::atomic<size_t> next_{0}, done_{0};
+  size_t reported_ = 0;
+  std::mutex failure_mutex_;
+  std::atomic<size_t> failed_;
+  ShareResult failure_{};
 };
 
 // The smallest magnitude that rounds to infinity.
@@ -106,9 +150,12 @@ bool find_value(const RecodeJob& job, float bound, RecodeResult& result) {
 
 // The first row that cannot be encoded by itself. A kernel names one near it, depending on its lanes.
 size_t find_row(RecodeJob job) {
+  std::vector<uint8_t> target(info(job.target_type).row_bytes(job.cols));
+  job.target = target.data();
   job.measure_error = false;
-  for (size_t row = 0; row < job.rows; ++row) {
-    if (Share(job, kernels(), row, 1).run(nullptr).problem != Problem::kNone) return row;
+  const size_t rows = std::exchange(job.rows, 1), row_bytes = info(job.source_type).row_bytes(job.cols);
+  for (size_t row = 0; row < rows; ++row, job.source += row_bytes) {
+    if (recode_share(job, 0, 1, -1).status.problem != Problem::kNone) return row;
   }
   return 0;
 }
@@ -127,27 +174,19 @@ void locate(const RecodeJob& job, RecodeResult& result) {
 
 }  // namespace
 
-RecodeResult recode(const RecodeJob& job) {
-  RecodeResult result{Problem::kNone, 0, 0, 0.0f, 0.0};
-  if (job.rows == 0 || job.cols == 0) return result;
-  const KernelTable& table = kernels();
-  const size_t step = rows_per_share(job.cols);
-  const size_t shares = (job.rows + step - 1) / step;
-  std::vector<EncodeStatus> status(shares);
-  std::vector<double> row_errors(job.measure_error ? job.rows : 0);
-  parallel_for(shares, job.threads, [&](size_t i) {
-    const size_t first = i * step;
-    status[i] = Share(job, table, first, std::min(step, job.rows - first)).run(row_errors.data());
-  });
-
-  for (const EncodeStatus& s : status) {
-    if (s.problem == Problem::kNone) continue;
-    result.problem = s.problem;
-    result.row = s.row;
-    locate(job, result);
-    return result;
+RecodeResult recode(const std::vector<RecodeJob>& jobs, const RecodeOptions& options) {
+  Pass pass(jobs, options);
+  pass.run();
+  RecodeResult result{};
+  if (pass.failed() < pass.shares().size()) {
+    result.job = pass.shares()[pass.failed()].job;
+    result.row = pass.failure().status.row;
+    result.problem = pass.failure().status.problem;
+    result.file_error = pass.failure().file_error;
+    if (result.problem != Problem::kNone) locate(jobs[result.job], result);
+  } else {
+    result.squared_errors = pass.squared_errors();
   }
-  for (const double error : row_errors) result.squared_error += error;
   return result;
 }
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import TypeAlias, TypedDict
 
 import numpy as np
@@ -30,6 +31,24 @@ def recode(
     threads: int = 0,
     measure_error: bool = False,
 ) -> float: ...
+
+class Recoding:
+    def __init__(
+        self,
+        source: _Bytes,
+        source_type: str,
+        target_type: str,
+        cols: int,
+        offset: int,
+        imatrix: _Floats | None = None,
+        keep_source: bool = False,
+        file: str = "",
+        name: str = "",
+    ) -> None: ...
+
+def recode_to_file(
+    recodings: list[Recoding], file: int, threads: int, progress: Callable[[int], object]
+) -> list[float]: ...
 def matmul(x: _Floats, w: _Bytes, type: str, threads: int = 0) -> _Floats: ...
 def linear(
     x: _Floats,

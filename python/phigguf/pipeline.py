@@ -1,38 +1,33 @@
-"""From mapped tensors to a GGUF file in one pass, a tile of rows at a time.
+"""From mapped tensors to a GGUF file in one pass.
 
-Memory holds two tiles: one is written while the next is made. The input is mapped and the output
-is streamed. Everything that can be refused is refused before the output is created.
+Native code takes a few rows at a time from the mapped input, whatever tensor they belong to, and
+each thread writes what it has made to its place in the file. Memory holds one such share for each
+thread. Everything that can be refused is refused before the output is created.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .errors import ImatrixError, InvalidArgument, QuantizationError, UnsupportedError
+from .errors import ImatrixError, InvalidArgument, UnsupportedError
 from .io.atomic import atomic_output
 from .io.gguf_format import MetadataValue
-from .io.gguf_writer import GGUFWriter, TensorSpec
+from .io.gguf_layout import TensorSpec, plan_layout
 from .io.imatrix import Imatrix, read_imatrix
 from .plan import PlanTensor
 from .progress import progress_bar
 from .report import Report, TensorReport
-from .types import TensorType, tensor_type
-from .write_behind import TileBuffers, WriteBehind
-
-TILE_WEIGHTS = 1 << 21  # enough to keep four threads busy, and at most 8 MB on either side
-
-_ROW = re.compile(r"\brow (\d+)")
+from .types import TensorType
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -159,7 +154,7 @@ def run(
         return Report(job.source, os.fspath(target), job.recipe, reports, seconds=None)
     _refuse_overwriting_source(job, target)
     started = time.perf_counter()
-    reports = _write(job, target, importance, threads or _core.num_threads(), progress)
+    reports = _write(job, target, importance, threads or 0, progress)
     seconds = time.perf_counter() - started
     return Report(job.source, os.fspath(target), job.recipe, reports, seconds)
 
@@ -226,89 +221,80 @@ def _write(
     threads: int,
     progress: bool,
 ) -> tuple[TensorReport, ...]:
-    weights = sum(math.prod(tensor.shape) for tensor in job.tensors)
     specs = [TensorSpec(planned.name, planned.shape, planned.type) for planned in job.planned]
-    recoders = [_Recoder(tensor, planned.type, threads) for tensor, planned in _pairs(job)]
-    buffers = TileBuffers(max((recoder.tile_bytes for recoder in recoders), default=0))
-    reports = []
+    layout = plan_layout(job.metadata, specs)
+    places = [_Place(*pair, layout.offsets[pair[1].name]) for pair in _pairs(job)]
+    recodings = [
+        place.recodings(columns) for place, columns in zip(places, importance, strict=True)
+    ]
+    weights = sum(math.prod(tensor.shape) for tensor in job.tensors)
     with (
         atomic_output(target) as file,
         progress_bar(weights, "weight", wanted=progress) as bar,
-        WriteBehind(GGUFWriter(file, job.metadata, specs)) as writer,
     ):
-        for (tensor, planned), recoder, columns in zip(
-            _pairs(job), recoders, importance, strict=True
-        ):
-            writer.begin_tensor(tensor.name)
-            squared_error = 0.0
-            for tile in recoder.tiles(columns, buffers):
-                writer.write(tile.data)
-                squared_error += tile.squared_error
-                bar.update(len(tile.data) * tensor.shape[-1])
-            rmse = math.sqrt(squared_error / math.prod(tensor.shape))
-            reports.append(_report(tensor, planned, rmse=rmse))
-        writer.finish()
-    return tuple(reports)
+        file.write(layout.header)
+        file.truncate(layout.size)
+        for place in places:
+            bar.update(place.copy_what_is_only_stored(file))
+        file.flush()
+        squared_errors = iter(
+            _core.recode_to_file(list(chain(*recodings)), file.fileno(), threads, bar.update)
+        )
+    return tuple(
+        _report(*pair, rmse=_rmse(pair[0], islice(squared_errors, len(own))))
+        for pair, own in zip(_pairs(job), recodings, strict=True)
+    )
 
 
-class _Tile(NamedTuple):
-    """Rows as the output stores them: the source's own, or in one of the buffers."""
+@dataclass(frozen=True)
+class _Place:
+    """A tensor's type and offset in the file to be written."""
 
-    data: Bytes
-    squared_error: float
+    tensor: SourceTensor
+    planned: PlanTensor
+    offset: int
 
-
-class _Recoder:
-    """Turns one tensor's rows into another type, a tile at a time."""
-
-    def __init__(self, tensor: SourceTensor, target: TensorType, threads: int) -> None:
-        self.tensor = tensor
-        self.cols = tensor.shape[-1]
-        self.threads = threads
+    def recodings(self, importance: Floats | None) -> list[_core.Recoding]:
+        """Return what native code is to do for each matrix; importance is [matrices, cols]."""
+        source, target = self.tensor.type, self.planned.type
+        if not source.native:
+            return []
         # Coding a block again could change it, so a quantized tensor that keeps its type is
         # copied; decoding it shows that its scales are finite.
-        self.is_copy = tensor.type == target and (target.block_width > 1 or not target.native)
-        self.target = tensor_type("F32") if self.is_copy else target
-        rows = max(1, TILE_WEIGHTS * max(1, threads // 4) // self.cols)
-        self.tile_rows = min(rows, len(tensor.origin.rows))
-        self.tile_bytes = self.tile_rows * self.target.row_bytes(self.cols)
+        keep = source == target and source.block_width > 1
+        return [
+            _core.Recoding(
+                matrix.rows,
+                source.name,
+                "F32" if keep else target.name,
+                self.tensor.shape[-1],
+                offset,
+                None if importance is None else importance[index],
+                keep_source=keep,
+                file=matrix.file,
+                name=matrix.name,
+            )
+            for index, (matrix, offset) in enumerate(self._matrices())
+        ]
 
-    def tiles(self, importance: Floats | None, buffers: TileBuffers) -> Iterator[_Tile]:
-        """Yield the tensor in order; importance is [matrices, cols]."""
-        for index, matrix in enumerate(self.tensor.matrices):
-            columns = None if importance is None else importance[index]
-            for start in range(0, len(matrix.rows), self.tile_rows):
-                rows = matrix.rows[start : start + self.tile_rows]
-                if self.tensor.type.native:
-                    with _naming(matrix, first_row=start):
-                        recoded = self._recode(rows, columns, buffers)
-                yield _Tile(rows, 0.0) if self.is_copy else recoded
+    def copy_what_is_only_stored(self, file: BinaryIO) -> int:
+        """Write a tensor of a type that native code does not know; return its number of weights."""
+        if self.tensor.type.native:
+            return 0
+        for matrix, offset in self._matrices():
+            file.seek(offset)
+            file.write(matrix.rows.data)
+        return math.prod(self.tensor.shape)
 
-    def _recode(self, rows: Bytes, columns: Floats | None, buffers: TileBuffers) -> _Tile:
-        recoded = buffers.take(len(rows), self.target.row_bytes(self.cols))
-        squared_error = _core.recode(
-            rows,
-            self.tensor.type.name,
-            recoded,
-            self.target.name,
-            self.cols,
-            columns,
-            threads=self.threads,
-            measure_error=not self.is_copy,
-        )
-        return _Tile(recoded, squared_error)
+    def _matrices(self) -> Iterator[tuple[SourceMatrix, int]]:
+        offset = self.offset
+        for matrix in self.tensor.matrices:
+            yield matrix, offset
+            offset += len(matrix.rows) * self.planned.type.row_bytes(self.tensor.shape[-1])
 
 
-@contextmanager
-def _naming(matrix: SourceMatrix, *, first_row: int) -> Iterator[None]:
-    """Complete an error about a tile's rows: name the file, the tensor and the row within it."""
-    try:
-        yield
-    except QuantizationError as error:
-        place = _ROW.sub(lambda row: f"row {first_row + int(row[1])}", error.field or "")
-        raise QuantizationError(
-            error.problem, file=matrix.file, field=f"{matrix.name}, {place}", value=error.value
-        ) from error
+def _rmse(tensor: SourceTensor, squared_errors: Iterable[float]) -> float:
+    return math.sqrt(sum(squared_errors) / math.prod(tensor.shape))
 
 
 def _report(tensor: SourceTensor, planned: PlanTensor, *, rmse: float | None) -> TensorReport:

@@ -12,11 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 import phigguf
 from conversion_cases import change_json
+from gguf_files import gguf_content
 from phigguf import _core
 from phigguf.errors import CheckpointError, GGUFError, UnsupportedError
 from phigguf.io.gguf import read_gguf
 from phigguf.io.gguf_format import MetadataValue, f32, string, u32
-from phigguf.io.gguf_writer import GGUFWriter, TensorSpec
+from phigguf.io.gguf_layout import TensorSpec
 from phigguf.io.imatrix import Imatrix
 from phigguf.models.model import Model
 from phigguf.types import tensor_type
@@ -154,12 +155,7 @@ def rewritten(path: Path, metadata: dict[str, Any], tensors: dict[str, Any]) -> 
         specs = [TensorSpec(name, a.shape, tensor_type("F32")) for name, a in arrays.items()]
         changed = path.with_name("changed.gguf")
         kept = {key: value for key, value in (entries | metadata).items() if value is not None}
-        with changed.open("wb") as output:
-            writer = GGUFWriter(output, kept, specs)
-            for name, array in arrays.items():
-                writer.begin_tensor(name)
-                writer.write(np.ascontiguousarray(array))
-            writer.finish()
+        changed.write_bytes(gguf_content(kept, specs, list(arrays.values())))
     return changed
 
 

@@ -27,12 +27,12 @@ void encode(Results& results, Type target, const Source& source) {
   job.cols = kCols;
   job.importance = source.importance;
   job.measure_error = true;
-  const RecodeResult result = recode(job);
+  const RecodeResult result = recode({job}, {});
 
   Hash hash;
   if (result.problem == Problem::kNone) {
     hash.add(blocks.data(), blocks.size());
-    hash.add(&result.squared_error, sizeof result.squared_error);
+    hash.add(result.squared_errors.data(), sizeof(double));
   } else {
     const uint64_t where[] = {static_cast<uint64_t>(result.problem), result.row, result.col};
     hash.add(where, sizeof where);

@@ -45,7 +45,7 @@ class Cache {
     job.target_type = type;
     job.rows = n_pages * kPagePositions;
     job.cols = head_dim;
-    recode(job);
+    recode({job}, {});
     for (size_t i = 0; i < n_pages; ++i) pages_.push_back(bytes_.data() + i * kPagePositions * row_bytes_);
   }
 

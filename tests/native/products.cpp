@@ -52,7 +52,7 @@ Weights encoded(Type type, size_t rows, size_t cols) {
   job.target_type = type;
   job.rows = rows;
   job.cols = cols;
-  recode(job);
+  recode({job}, {});
   return w;
 }
 

@@ -105,7 +105,7 @@ class GGUFFile:
         return self._tensors
 
     def typed_metadata(self) -> dict[str, MetadataValue]:
-        """The metadata with its types: what `GGUFWriter` needs to write it unchanged."""
+        """The metadata with its types: what `plan_layout` needs to write it unchanged."""
         return {
             key: MetadataValue(self.metadata_types[key], value)
             for key, value in self.metadata.items()

@@ -1,6 +1,7 @@
-"""Writing GGUF files: the header first, from sizes alone, then the tensor data as a stream.
+"""Where everything of a GGUF file lies and what its header holds, from sizes alone.
 
-The bytes equal those of the `gguf` package's writer for the same content.
+The bytes equal those of the `gguf` package's writer for the same content; what lies between two
+tensors is zero.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
 
 from phigguf.errors import InvalidArgument, ShapeError
 from phigguf.io.gguf_encoding import encode_string, encode_value, pack
@@ -28,9 +28,6 @@ from phigguf.io.gguf_format import (
     u32,
 )
 from phigguf.types import TensorType
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 
 @dataclass(frozen=True)
@@ -159,109 +156,3 @@ def _encode_tensor(tensor: TensorSpec, offset: int) -> bytes:
             pack(GGUFValueType.UINT64, offset),
         ]
     )
-
-
-class GGUFWriter:
-    """Writes a GGUF file from front to back; the header is written at once.
-
-    Parameters
-    ----------
-    file
-        Open for binary writing, at its beginning.
-    metadata
-        Typed values, in the order in which they are to be stored. ``general.alignment`` sets the
-        alignment of the tensor data, 32 bytes without it.
-    tensors
-        In the order in which their data will come.
-
-    Raises
-    ------
-    InvalidArgument, ShapeError
-        As `plan_layout` does, before anything is written.
-
-    Examples
-    --------
-    >>> with atomic_output("model.gguf") as file:
-    ...     writer = GGUFWriter(file, {"general.architecture": string("phi3")}, specs)
-    ...     for spec in specs:
-    ...         writer.begin_tensor(spec.name)
-    ...         writer.write(data_of(spec))
-    ...     writer.finish()
-    """
-
-    def __init__(
-        self,
-        file: BinaryIO,
-        metadata: Mapping[str, MetadataValue],
-        tensors: Sequence[TensorSpec],
-    ) -> None:
-        self.layout = plan_layout(metadata, tensors)
-        self._file = file
-        self._waiting = list(reversed(tensors))
-        self._current: TensorSpec | None = None
-        self._missing = 0
-        self._position = len(self.layout.header)
-        file.write(self.layout.header)
-
-    def begin_tensor(self, name: str) -> None:
-        """Start the next tensor.
-
-        Raises
-        ------
-        InvalidArgument
-            It is another tensor's turn, or the one before lacks bytes.
-        """
-        self._check_complete()
-        if not self._waiting or self._waiting[-1].name != name:
-            turn = f"tensor {self._waiting[-1].name}" if self._waiting else "the end of the file"
-            raise InvalidArgument(f"{turn} is next", field="tensor name", value=name)
-        self._current = self._waiting.pop()
-        self._missing = self._current.nbytes
-        self._pad_to(self.layout.offsets[name])
-
-    def write(self, data: ReadableBuffer) -> None:
-        """Append bytes, C-contiguous, to the tensor begun last.
-
-        Raises
-        ------
-        InvalidArgument
-            They are more than the tensor has left, or no tensor was begun.
-        """
-        view = memoryview(data)
-        if self._current is None or view.nbytes > self._missing:
-            raise InvalidArgument(
-                f"the tensor has room for {self._missing} more bytes",
-                field=self._field(),
-                value=view.nbytes,
-            )
-        self._file.write(view)
-        self._missing -= view.nbytes
-        self._position += view.nbytes
-
-    def finish(self) -> None:
-        """Pad the last tensor. The file stays open and is the caller's to close.
-
-        Raises
-        ------
-        InvalidArgument
-            A tensor has not been written, or not completely.
-        """
-        self._check_complete()
-        if self._waiting:
-            raise InvalidArgument(
-                "the tensor has not been written", field=f"tensor {self._waiting[-1].name}"
-            )
-        self._pad_to(self.layout.size)
-
-    def _check_complete(self) -> None:
-        if self._missing:
-            raise InvalidArgument(
-                "the tensor lacks bytes", field=self._field(), value=self._missing
-            )
-
-    def _pad_to(self, position: int) -> None:
-        self._file.write(bytes(position - self._position))
-        self._position = position
-
-    def _field(self) -> str:
-        return "tensor data" if self._current is None else f"tensor {self._current.name}"

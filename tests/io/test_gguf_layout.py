@@ -1,10 +1,9 @@
-"""The writer against the gguf package's, byte for byte, and what it refuses."""
+"""The layout and header of files against the gguf package's, byte for byte, and what it refuses."""
 
 from __future__ import annotations
 
-import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gguf_files import gguf_content
 from phigguf.errors import Error, InvalidArgument, ShapeError
 from phigguf.io.gguf import read_gguf
 from phigguf.io.gguf_format import (
@@ -34,7 +34,7 @@ from phigguf.io.gguf_format import (
     u32,
     u64,
 )
-from phigguf.io.gguf_writer import GGUFWriter, TensorSpec, plan_layout
+from phigguf.io.gguf_layout import TensorSpec, plan_layout
 from phigguf.types import tensor_type
 
 ARCHITECTURE = {"general.architecture": string("phi3")}
@@ -78,14 +78,7 @@ def data_of(spec: TensorSpec) -> np.ndarray:
 
 
 def written(metadata: dict[str, MetadataValue], specs: Sequence[TensorSpec]) -> bytes:
-    file = io.BytesIO()
-    writer = GGUFWriter(file, metadata, specs)
-    for spec in specs:
-        writer.begin_tensor(spec.name)
-        writer.write(data_of(spec))
-    writer.finish()
-    assert file.tell() == writer.layout.size
-    return file.getvalue()
+    return gguf_content(metadata, specs, [data_of(spec) for spec in specs])
 
 
 def written_by_gguf_package(
@@ -191,13 +184,8 @@ def test_a_file_read_and_written_again_is_the_same(tmp_path: Path) -> None:
         assert file.metadata_types == {key: value.type for key, value in metadata.items()}
         specs = [TensorSpec(info.name, info.shape, info.type) for info in file.tensors.values()]
         assert specs == SPECS
-        again = io.BytesIO()
-        writer = GGUFWriter(again, file.typed_metadata(), specs)
-        for info in file.tensors.values():
-            writer.begin_tensor(info.name)
-            writer.write(info.data)
-        writer.finish()
-    assert again.getvalue() == path.read_bytes()
+        data = [info.data for info in file.tensors.values()]
+        assert gguf_content(file.typed_metadata(), specs, data) == path.read_bytes()
 
 
 def test_arrays_may_be_numpy_arrays_of_any_fitting_type() -> None:
@@ -218,20 +206,6 @@ def test_the_layout_is_known_before_any_data(tmp_path: Path) -> None:
     path.write_bytes(content)
     with read_gguf(path) as file:
         assert layout.offsets == {name: info.offset for name, info in file.tensors.items()}
-
-
-def test_data_may_come_in_pieces_of_any_buffer() -> None:
-    spec = SPECS[0]
-    data = data_of(spec)
-    file = io.BytesIO()
-    writer = GGUFWriter(file, ARCHITECTURE, [spec])
-    writer.begin_tensor(spec.name)
-    writer.write(b"")
-    writer.write(data[:100].tobytes())
-    writer.write(memoryview(data[100:132]).cast("f"))
-    writer.write(data[132:].reshape(3, -1))
-    writer.finish()
-    assert file.getvalue() == written(ARCHITECTURE, [spec])
 
 
 # --- refusals ---
@@ -302,75 +276,6 @@ BAD_TENSORS: dict[str, tuple[list[TensorSpec], type[Error], str]] = {
 @pytest.mark.parametrize("case", BAD_TENSORS)
 def test_tensors_that_gguf_cannot_hold_are_refused(case: str) -> None:
     specs, error, field = BAD_TENSORS[case]
-    file = io.BytesIO()
     with pytest.raises(error) as caught:
-        GGUFWriter(file, ARCHITECTURE, specs)
-    assert caught.value.field == field
-    assert file.getvalue() == b"", "nothing is written before everything is checked"
-
-
-TWO = [TensorSpec("a", (8,), F32), TensorSpec("b", (8,), F32)]
-
-
-def begin_out_of_turn(writer: GGUFWriter) -> None:
-    writer.begin_tensor("b")
-
-
-def begin_unknown(writer: GGUFWriter) -> None:
-    writer.begin_tensor("c")
-
-
-def begin_one_too_many(writer: GGUFWriter) -> None:
-    for name in "abc":
-        writer.begin_tensor(name)
-        writer.write(bytes(32))
-
-
-def begin_before_the_last_is_complete(writer: GGUFWriter) -> None:
-    writer.begin_tensor("a")
-    writer.write(bytes(31))
-    writer.begin_tensor("b")
-
-
-def write_before_begin(writer: GGUFWriter) -> None:
-    writer.write(b"")
-
-
-def write_too_much(writer: GGUFWriter) -> None:
-    writer.begin_tensor("a")
-    writer.write(bytes(30))
-    writer.write(bytes(3))
-
-
-def finish_early(writer: GGUFWriter) -> None:
-    writer.begin_tensor("a")
-    writer.write(bytes(32))
-    writer.finish()
-
-
-def finish_in_the_middle(writer: GGUFWriter) -> None:
-    for name in "ab":
-        writer.begin_tensor(name)
-        writer.write(bytes(32 if name == "a" else 31))
-    writer.finish()
-
-
-@pytest.mark.parametrize(
-    ("misuse", "field"),
-    [
-        (begin_out_of_turn, "tensor name"),
-        (begin_unknown, "tensor name"),
-        (begin_one_too_many, "tensor name"),
-        (begin_before_the_last_is_complete, "tensor a"),
-        (write_before_begin, "tensor data"),
-        (write_too_much, "tensor a"),
-        (finish_early, "tensor b"),
-        (finish_in_the_middle, "tensor b"),
-    ],
-)
-def test_every_tensor_must_get_exactly_its_bytes_in_turn(
-    misuse: Callable[[GGUFWriter], None], field: str
-) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        misuse(GGUFWriter(io.BytesIO(), ARCHITECTURE, TWO))
+        plan_layout(ARCHITECTURE, specs)
     assert caught.value.field == field
