@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cfenv>
 #include <chrono>
 #include <system_error>
 #include <thread>
@@ -12,6 +11,7 @@
 #include <pthread.h>
 #endif
 
+#include "base/float_environment.h"
 #include "base/shares.h"
 #include "base/wait.h"
 
@@ -24,21 +24,6 @@ using Clock = std::chrono::steady_clock;
 
 bool never_interrupted() { return false; }
 std::atomic<bool (*)()> interrupt_check{never_interrupted};
-
-// Round to nearest with denormals, whatever the host process has set; restored at the end of the scope.
-class DefaultFloatEnvironment {
- public:
-  DefaultFloatEnvironment() {
-    std::fegetenv(&saved_);
-    std::fesetenv(FE_DFL_ENV);
-  }
-  ~DefaultFloatEnvironment() { std::fesetenv(&saved_); }
-  DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
-  DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
-
- private:
-  std::fenv_t saved_;
-};
 
 // Work in progress, and whether it was stopped.
 class Job {
@@ -130,7 +115,7 @@ class Pool {
   }
 
   void work(size_t index) {
-    std::fesetenv(FE_DFL_ENV);
+    const DefaultFloatEnvironment environment;
     WaitingPlace& place = workers_[index].place;
     for (uint64_t round = 0; round != kQuit;) {
       const uint64_t last = round;
@@ -223,7 +208,6 @@ void set_interrupt_check(bool (*check)()) { interrupt_check = check; }
 
 void parallel_for(size_t n, int threads, NumberedWork body, const std::function<bool()>& should_stop) {
   if (n == 0) return;
-  const DefaultFloatEnvironment environment;
   Job job(body, should_stop);
   const auto wanted = static_cast<size_t>(threads > 0 ? threads : num_threads());
   const size_t helpers = std::min({n, wanted, kMostWorkers + 1}) - 1;
