@@ -11,10 +11,13 @@ namespace {
 
 constexpr size_t kMostRows = 32;  // that a kernel takes together
 
-// Weight rows per share: enough work to hide the cost of handing it out, and shares enough for all threads.
+// Weight rows per share: several shares for each thread, but none so small that handing it out costs more than it.
 size_t rows_per_share(const MatmulTask& task) {
-  constexpr size_t kProducts = 1 << 18;
-  const size_t wanted = kProducts / std::max<size_t>(1, task.k * std::min<size_t>(task.m, 64));
+  constexpr size_t kFewestProducts = 1 << 15, kMostProducts = 1 << 18, kSharesPerThread = 4;
+  const size_t products_per_row = std::max<size_t>(1, task.k * std::min<size_t>(task.m, 64));
+  const auto threads = static_cast<size_t>(task.threads > 0 ? task.threads : num_threads());
+  const size_t wanted = std::clamp(task.n / (kSharesPerThread * threads), kFewestProducts / products_per_row,
+                                   kMostProducts / products_per_row);
   return std::max(kMostRows, wanted / kMostRows * kMostRows);
 }
 
