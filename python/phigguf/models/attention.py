@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from itertools import accumulate
 
 from .._core import rotate
-from .network import Floats, Piece
+from .network import Floats, Piece, joined
 from .rope import Rope
 from .shape import Shape
 
@@ -25,9 +24,11 @@ class Attention:
 
     def __init__(self, shape: Shape, rope: Rope, pieces: Sequence[Piece]) -> None:
         tables = [rope.tables(len(p.cache), len(p.tokens), p.length) for p in pieces]
-        self._cosines, self._sines = (np.concatenate(parts) for parts in zip(*tables, strict=True))
-        self._ends = np.cumsum([len(p.tokens) for p in pieces])
-        self._pieces = pieces
+        self._cosines, self._sines = (joined(parts) for parts in zip(*tables, strict=True))
+        ends = list(accumulate(len(p.tokens) for p in pieces))
+        self._caches = [
+            (p.cache, slice(end - len(p.tokens), end)) for p, end in zip(pieces, ends, strict=True)
+        ]
         self._shape = shape
 
     def __call__(self, layer: int, qkv: Floats) -> Floats:
@@ -46,8 +47,9 @@ class Attention:
         """
         shape = self._shape
         rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, self._cosines, self._sines)
-        attended = [
-            piece.cache.attend(layer, qkv[end - len(piece.tokens) : end], shape.heads, shape.scale)
-            for piece, end in zip(self._pieces, self._ends, strict=True)
-        ]
-        return attended[0] if len(attended) == 1 else np.concatenate(attended)
+        return joined(
+            [
+                cache.attend(layer, qkv[rows], shape.heads, shape.scale)
+                for cache, rows in self._caches
+            ]
+        )

@@ -59,3 +59,8 @@ class Network(Protocol):
 def tokens_of(pieces: Sequence[Piece]) -> npt.NDArray[np.int32]:
     """Return the ids of all pieces, one after the other."""
     return np.array([token for piece in pieces for token in piece.tokens], np.int32)
+
+
+def joined(parts: Sequence[Floats]) -> Floats:
+    """Return rows of several arrays as one; a single array as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

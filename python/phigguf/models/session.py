@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from itertools import accumulate
 
 from .. import _core
 from ..errors import InvalidArgument
-from .network import Floats, Network, Piece
+from .network import Floats, Network, Piece, joined
 
 CHUNK = 512  # tokens whose activations are in memory at a time
 
@@ -234,7 +233,7 @@ def _read(readings: list[_Reading]) -> list[Floats]:
         raise
     for reading in readings:
         reading.session.tokens += reading.new
-    return [_joined(reading.logits) for reading in readings]
+    return [joined(reading.logits) for reading in readings]
 
 
 def _chunks(readings: list[_Reading]) -> Iterator[tuple[list[_Reading], list[Piece]]]:
@@ -258,18 +257,15 @@ def _read_chunk(readings: list[_Reading], pieces: list[Piece]) -> None:
     network = readings[0].session._network
     x = network.forward(pieces)
     counts = [reading.rows_wanted(piece) for reading, piece in zip(readings, pieces, strict=True)]
-    ends = np.cumsum([len(piece.tokens) for piece in pieces])
-    rows = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
-    logits = network.logits(x[np.concatenate(rows)])
-    for reading, part in zip(readings, np.split(logits, np.cumsum(counts[:-1])), strict=True):
-        reading.logits.append(part)
+    ends = accumulate(len(piece.tokens) for piece in pieces)
+    rows = [row for end, n in zip(ends, counts, strict=True) for row in range(end - n, end)]
+    logits = network.logits(x if len(rows) == len(x) else x[rows])
+    ends = accumulate(counts)
+    for reading, end, n in zip(readings, ends, counts, strict=True):
+        reading.logits.append(logits[end - n : end])
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     """Count the tokens with which both begin."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _joined(parts: list[Floats]) -> Floats:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from .weights import Hyperparameters, Tensors
 
@@ -26,7 +27,7 @@ class Shape:
     window: int  # positions that a query sees, itself included; 0: all
     epsilon: float
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """What attention multiplies scores with."""
         return float(self.head_dim**-0.5)
