@@ -188,7 +188,7 @@ def test_no_tokens_and_no_rows(fmt):
 def test_rows_are_read_and_decoded(isa, fmt):
     blocks = random_blocks(fmt)
     ids = np.array([3, 0, 20, 3], np.int32)
-    rows = _core.read_rows(blocks, fmt["name"], COLS, ids)
+    rows = _core.Weight(blocks, fmt["name"], COLS).rows(ids)
     assert identical(rows, dequantize(blocks, fmt["name"])[ids])
 
 
@@ -210,5 +210,6 @@ def test_arguments_are_checked(fmt):
 
 @pytest.mark.parametrize("bad", [-1, ROWS, 2**31 - 1])
 def test_rows_that_do_not_exist_are_not_read(fmt, bad):
+    weight = _core.Weight(random_blocks(fmt), fmt["name"], COLS)
     with pytest.raises(ValueError, match=rf"ids\[1\]: there are {ROWS} rows \(got {bad}\)"):
-        _core.read_rows(random_blocks(fmt), fmt["name"], COLS, np.array([0, bad], np.int32))
+        weight.rows(np.array([0, bad], np.int32))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import phigguf
+from phigguf._core import Weight
 from phigguf.errors import InvalidArgument
 from phigguf.models import Model, Session
-from phigguf.models.weights import Weight
 from tiny_checkpoints import CASES, write_tiny_checkpoint
 from tiny_phi3 import EVERYTHING, ORIGINAL, QUANTIZABLE, WINDOW, write_tiny
 

@@ -12,9 +12,9 @@ import pytest
 import phigguf
 from models.phi3_cases import CASES, LENGTHS, tokens_of
 from phigguf import _core
+from phigguf._core import Weight
 from phigguf.errors import InvalidArgument, QuantizationError, ShapeError
 from phigguf.models.session import CHUNK
-from phigguf.models.weights import Weight
 from tiny_phi3 import EVERYTHING, ORIGINAL, QUANTIZABLE, write_tiny
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "phi3_logits.json").read_text())

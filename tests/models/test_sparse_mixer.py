@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phigguf._core import silu_mul
+from phigguf._core import Weight, silu_mul
 from phigguf.models.phimoe import Experts, sparse_mixer
-from phigguf.models.weights import ExpertWeights, Weight
+from phigguf.models.weights import ExpertWeights
 from phigguf.ops import matmul, quantize
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._core import Weight
 from ..io.gguf import GGUFFile
 from .attention import Attention
 from .network import Piece, tokens_of
 from .rope import read_rope
 from .shape import Shape, read_shape
-from .weights import Floats, Hyperparameters, Tensors, Weight
+from .weights import Floats, Hyperparameters, Tensors
 
 ARCHITECTURE = "phi3"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._core import silu_mul, softmax
+from .._core import Weight, silu_mul, softmax
 from ..io.gguf import GGUFFile
 from .attention import Attention
 from .network import Piece, tokens_of
@@ -26,7 +26,6 @@ from .weights import (
     Hyperparameters,
     LayerNorm,
     Tensors,
-    Weight,
 )
 
 ARCHITECTURE = "phimoe"

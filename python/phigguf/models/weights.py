@@ -10,69 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core
+from .._core import Weight
 from ..errors import GGUFError, QuantizationError, ShapeError, UnsupportedError
 from ..io.gguf import GGUFFile, TensorInfo
 from ..ops import dequantize
 
 Floats = npt.NDArray[np.float32]
 _Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, eq=False)
-class Weight:
-    """A matrix of any tensor type, used where it lies in the mapped file.
-
-    Parameters
-    ----------
-    data
-        uint8 [n, row bytes].
-    type
-        The type's name.
-    cols
-        Weights in a row.
-    """
-
-    data: npt.NDArray[np.uint8]
-    type: str
-    cols: int
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def linear(
-        self,
-        x: Floats,
-        *,
-        norm: Floats | None = None,
-        epsilon: float = 0.0,
-        gated: bool = False,
-        add_to: Floats | None = None,
-    ) -> Floats:
-        """Multiply rows with the transpose, along with what comes just before and after it.
-
-        Parameters
-        ----------
-        x
-            float32 [m, cols]; if gated, [m, 2 cols] with the gate first.
-        norm, epsilon
-            Multiply RMS norms of the rows, with weights float32 [cols].
-        gated
-            Multiply up * silu(gate).
-        add_to
-            float32 [m, n] that the product is added to.
-
-        Returns
-        -------
-        float32 [m, n]
-            The product, or `add_to`.
-        """
-        return _core.linear(
-            x, self.data, self.type, norm=norm, epsilon=epsilon, gated=gated, add_to=add_to
-        )
-
-    def rows(self, ids: npt.NDArray[np.int32]) -> Floats:
-        """Decode rows int32 ids [m]: float32 [m, cols]."""
-        return _core.read_rows(self.data, self.type, self.cols, ids)
 
 
 @dataclass(frozen=True, eq=False)
