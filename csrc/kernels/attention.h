@@ -12,13 +12,14 @@
 //   m'' = max(m, m')    (l, o) = fma((l', o'), e^(m' - m''), (l, o) * e^(m - m''))
 // and the output is o / (tree sum of l), never minus zero.
 //
-// A block's keys are turned once so that vector lanes are keys; both products then are row_tile.h's.
+// Vector lanes are keys in the first product and dimensions in the second. For many queries a block's keys are turned
+// and its values made floats once, for row_tile.h to multiply; a few queries read both where they lie.
 #pragma once
 
 #include "kernels/compute_jobs.h"
-#include "kernels/exp.h"
-#include "kernels/lane_sums.h"
+#include "kernels/row_state.h"
 #include "kernels/row_tile.h"
+#include "kernels/turned_rows.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -26,84 +27,53 @@ constexpr size_t kKeys = 64;
 constexpr size_t kRun = 32;  // a chain's rounding error grows with its length
 static_assert(kPagePositions % kKeys == 0 && kSpanPositions % kKeys == 0 && kKeys % kPartials == 0);
 
-// Floats of a head, padded to whole runs of sixteen, so that no vector crosses a cache line.
-inline size_t padded_head(size_t head_dim) { return (head_dim + kPartials - 1) / kPartials * kPartials; }
+// n padded to whole runs of sixteen, so that no vector crosses a cache line.
+inline size_t whole_runs(size_t n) { return (n + kPartials - 1) / kPartials * kPartials; }
 
-// What some positions give to a row of queries: o, the sixteen l, and m.
-class RowState {
+// Asks memory for two arrays a little at a time: of many requests at once most are dropped.
+class Prefetch {
  public:
-  static size_t floats(size_t width) { return width + 2 * kPartials; }
-  RowState(float* memory, size_t width) : o_(memory), width_(width) {}
+  Prefetch(const uint8_t* first, const uint8_t* second, size_t size) : first_(first), second_(second), size_(size) {}
 
-  float* output() const { return o_; }
-  float* sums() const { return o_ + width_; }
-  float& highest() const { return o_[width_ + kPartials]; }
-
-  void clear() const {
-    std::memset(o_, 0, floats(width_) * sizeof(float));
-    highest() = -__builtin_inff();
-  }
-
-  // Prepares for a new highest score and says what it is.
-  float raise(float top) const {
-    if (top <= highest()) return highest();
-    shrink(exp(set(highest() - top)));
-    return highest() = top;
-  }
-
-  void join(const RowState& later) const {
-    if (later.highest() == -__builtin_inff()) return;
-    const f32v weight = exp(set(later.highest() - raise(later.highest())));
-    for (size_t i = 0; i < width_ + kPartials; i += kLanes)
-      store(o_ + i, fma(load(later.o_ + i), weight, load(o_ + i)));
-  }
-
-  void finish(float* out, size_t head_dim) const {
-    const f32v sum = set(tree_sum(load_partials(sums())));
-    for (size_t d = 0; d < width_; d += kLanes) store(o_ + d, load(o_ + d) / sum + set(0.0f));
-    std::memcpy(out, o_, head_dim * sizeof(float));
+  void fetch(size_t bytes) {
+    constexpr size_t kCacheLine = 64;
+    due_ += bytes;
+    for (; asked_ < due_ && asked_ < size_; asked_ += kCacheLine) {
+      __builtin_prefetch(first_ + asked_, 0, 2);
+      __builtin_prefetch(second_ + asked_, 0, 2);
+    }
   }
 
  private:
-  void shrink(f32v factor) const {
-    for (size_t i = 0; i < width_ + kPartials; i += kLanes) store(o_ + i, load(o_ + i) * factor);
-  }
-
-  float* o_;
-  size_t width_;
-};
-
-struct Interval {
-  size_t begin, end;
+  const uint8_t *first_, *second_;
+  size_t size_, due_ = 0, asked_ = 0;
 };
 
 // The queries of a job, row t * heads + h for token t and head h, against one block of keys after another.
 class Attention {
  public:
   explicit Attention(const AttentionJob& job)
-      : job_(job), width_(padded_head(job.head_dim)), rows_(job.tokens * job.heads) {
+      : job_(job), width_(whole_runs(job.head_dim)), rows_(job.tokens * job.heads) {
     queries_ = job.scratch;
-    fresh_ = queries_ + rows_ * width_;
-    keys_ = fresh_ + kPartials * width_;
+    keys_ = queries_ + rows_ * width_;
     values_ = keys_ + width_ * kKeys;
     weights_ = values_ + kKeys * width_;
-    part_ = weights_ + kTileRows * kKeys;
+    part_ = weights_ + rows_ * kKeys;
     for (size_t row = 0; row < rows_; ++row) scale_query(row);
   }
 
   static size_t part_floats(const AttentionJob& job) {
-    return job.tokens * job.heads * RowState::floats(padded_head(job.head_dim));
+    return job.tokens * job.heads * RowState::floats(whole_runs(job.head_dim));
   }
   static size_t scratch_floats(const AttentionJob& job) {
-    const size_t width = padded_head(job.head_dim);
-    return (job.tokens * job.heads + kPartials + 2 * kKeys) * width + kTileRows * kKeys + 2 * part_floats(job);
+    const size_t rows = job.tokens * job.heads, width = whole_runs(job.head_dim);
+    return (rows + 2 * kKeys) * width + rows * kKeys + 2 * part_floats(job);
   }
 
   void attend() {
     float* total = part_ + part_floats(job_);
     clear(total);
-    const size_t end = job_.first_position + job_.tokens;
-    for (size_t span = visible(0).begin / kSpanPositions; span * kSpanPositions < end; ++span) {
+    for (size_t span = visible(0).begin / kSpanPositions; span * kSpanPositions < cached(); ++span) {
       attend_span(span, part_);
       join(total, part_);
     }
@@ -113,8 +83,10 @@ class Attention {
   void attend_span(size_t span, float* part) {
     clear(part);
     const size_t first = visible(0).begin / kKeys * kKeys, begin = span * kSpanPositions;
-    const size_t end = smaller(begin + kSpanPositions, job_.first_position + job_.tokens);
-    for (size_t start = larger(begin, first); start < end; start += kKeys) attend_block(start, part);
+    const size_t end = smaller(begin + kSpanPositions, cached());
+    for (size_t start = larger(begin, first); start < end; start += kKeys) {
+      rows_ <= kTileRows ? attend_where_they_lie(start, part) : attend_block(start, part);
+    }
   }
 
   void join_spans(float* parts, size_t spans) {
@@ -126,15 +98,22 @@ class Attention {
   static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
   static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-  // Positions that token t sees.
-  Interval visible(size_t t) const {
-    const size_t end = job_.first_position + t + 1;
+  size_t cached() const { return job_.first_position + job_.tokens; }
+
+  // Positions that a row of queries sees.
+  Interval visible(size_t row) const {
+    const size_t end = job_.first_position + row / job_.heads + 1;
     return {job_.window != 0 && end > job_.window ? end - job_.window : 0, end};
   }
   // Of them those in the block that begins at `start`, from there.
-  Interval visible_in(Interval all, size_t start) const {
+  Interval visible_in(size_t start, size_t row) const {
+    const Interval all = visible(row);
     return {all.begin > start ? smaller(all.begin - start, kKeys) : 0,
             all.end > start ? smaller(all.end - start, kKeys) : 0};
+  }
+  // The same for any of several rows.
+  Interval visible_in(size_t start, Interval rows) const {
+    return {visible_in(start, rows.begin).begin, visible_in(start, rows.end - 1).end};
   }
 
   RowState state(float* part, size_t row) const { return {part + row * RowState::floats(width_), width_}; }
@@ -151,115 +130,124 @@ class Attention {
     }
   }
 
-  void scale_query(size_t row) {
+  void scale_query(size_t row) const {
     const float* source = job_.queries + row / job_.heads * job_.query_stride + row % job_.heads * job_.head_dim;
-    for (size_t d = 0; d < job_.head_dim; ++d) queries_[row * width_ + d] = source[d] * job_.scale;
+    float* query = queries_ + row * width_;
+    for (size_t d = 0; d < job_.head_dim; ++d) query[d] = source[d] * job_.scale;
+    for (size_t d = job_.head_dim; d < width_; ++d) query[d] = 0.0f;
   }
 
-  void attend_block(size_t start, float* part) {
-    const size_t cached = smaller(kKeys, job_.first_position + job_.tokens - start);
-    read_keys(start, cached);
-    read_values(start, cached);
+  // Rows in the cache, and whether they are floats that vectors can be loaded from.
+  const uint8_t* address(const CachedRows& from, size_t position) const {
+    return from.pages[position / kPagePositions] + from.page_offset + position % kPagePositions * from.row_bytes;
+  }
+  bool holds(Type type) const { return job_.type == type && width_ == job_.head_dim; }
+
+  // Rows of blocks, or of an odd length, as floats with zeros after them.
+  void decode_rows(const uint8_t* rows, size_t row_bytes, size_t count, float* out) const {
+    if (width_ == job_.head_dim) return job_.decode(rows, count * job_.blocks_per_row, out);
+    std::memset(out, 0, count * width_ * sizeof(float));
+    for (size_t i = 0; i < count; ++i) job_.decode(rows + i * row_bytes, job_.blocks_per_row, out + i * width_);
+  }
+
+  // Calls use(rows) with `count` rows of keys or values in a block, width_ apart: where they lie if that is possible,
+  // else decoded to `memory`. Those past the cached ones are in its page too, and can be anything.
+  template <class Use>
+  void with_rows(const CachedRows& from, size_t start, size_t count, float* memory, const Use& use) const {
+    const uint8_t* rows = address(from, start);
+    if (holds(Type::F16)) return use(reinterpret_cast<const float16*>(rows));
+    if (holds(Type::F32)) return use(reinterpret_cast<const float*>(rows));
+    decode_rows(rows, from.row_bytes, count, memory);
+    use(static_cast<const float*>(memory));
+  }
+
+  // Calls use(rows, seen) for one tile of rows after another, with the positions that any of them sees.
+  template <class Use>
+  void for_tiles(size_t start, const Use& use) const {
     const size_t tiles = (rows_ + kTileRows - 1) / kTileRows;
-    for (size_t i = 0; i < tiles; ++i) attend_tile(start, {rows_ * i / tiles, rows_ * (i + 1) / tiles}, part);
+    for (size_t i = 0; i < tiles; ++i) {
+      const Interval rows{rows_ * i / tiles, rows_ * (i + 1) / tiles}, seen = visible_in(start, rows);
+      if (seen.begin < seen.end) use(rows, seen);
+    }
   }
 
-  // kPartials rows of keys or values as floats; zeros past the `cached` first.
-  void read_rows(const CachedRows& from, size_t position, size_t cached, float* out) const {
-    const size_t count = smaller(cached, kPartials);
-    const size_t offset = from.page_offset + position % kPagePositions * from.row_bytes;
-    const uint8_t* first = from.pages[position / kPagePositions] + offset;
-    if (width_ == job_.head_dim) {
-      job_.decode(first, count * job_.blocks_per_row, out);
-    } else {
-      std::memset(out, 0, count * width_ * sizeof(float));
-      for (size_t i = 0; i < count; ++i) {
-        job_.decode(first + i * from.row_bytes, job_.blocks_per_row, out + i * width_);
-      }
-    }
-    std::memset(out + count * width_, 0, (kPartials - count) * width_ * sizeof(float));
+  void attend_block(size_t start, float* part) const {
+    turn_keys(start);
+    for_tiles(start, [&](Interval rows, Interval seen) {
+      multiply_keys(rows, whole_runs(seen.end));
+      weigh(start, rows, whole_runs(seen.end), part);
+    });
+    const size_t count = smaller(cached() - start, kKeys);
+    decode_rows(address(job_.values, start), job_.values.row_bytes, count, values_);
+    for_tiles(start, [&](Interval rows, Interval seen) { add_values<float>(rows, seen, values_, part); });
   }
 
   // keys_[d][j]
-  void read_keys(size_t start, size_t cached) const {
-    for (size_t j = 0; j < cached; j += kPartials) {
-      read_rows(job_.keys, start + j, cached - j, fresh_);
-      for (size_t d = 0; d < width_; d += kLanes) {
-        for (size_t lane = 0; lane < kPartials; lane += kLanes)
-          turn_square(fresh_ + lane * width_ + d, keys_ + d * kKeys + j + lane);
-      }
-    }
+  void turn_keys(size_t start) const {
+    const size_t columns = whole_runs(smaller(cached() - start, kKeys));
+    with_rows(job_.keys, start, columns, values_, [&](auto* rows) {
+      for (size_t j = 0; j < columns; j += kLanes) turn_rows(rows + j * width_, width_, width_, keys_ + j, kKeys);
+    });
   }
 
-  void turn_square(const float* rows, float* columns) const {
-    f32v square[kLanes];
-    for (size_t l = 0; l < kLanes; ++l) square[l] = load(rows + l * width_);
-    transpose(square);
-    for (size_t l = 0; l < kLanes; ++l) store(columns + l * kKeys, square[l]);
-  }
-
-  void read_values(size_t start, size_t cached) const {
-    for (size_t j = 0; j < cached; j += kPartials) {
-      read_rows(job_.values, start + j, cached - j, values_ + j * width_);
-    }
-  }
-
-  static size_t whole_runs(size_t n) { return (n + kPartials - 1) / kPartials * kPartials; }
-
-  void attend_tile(size_t start, Interval rows, float* part) {
+  void multiply_keys(Interval rows, size_t columns) const {
     const size_t n = rows.end - rows.begin;
-    const Interval first = visible_in(visible(rows.begin / job_.heads), start);
-    const Interval last = visible_in(visible((rows.end - 1) / job_.heads), start);
-    if (first.begin >= last.end) return;
-    const size_t columns = whole_runs(last.end);
-    std::memset(weights_, 0, n * kKeys * sizeof(float));
-    const float* queries = queries_ + rows.begin * width_;
-    for (size_t d = 0; d < job_.head_dim; d += kRun) {
-      const size_t end = smaller(d + kRun, job_.head_dim);
-      multiply_rows({queries, width_, keys_, kKeys, weights_, kKeys, d, end, columns}, n);
+    float* scores = weights_ + rows.begin * kKeys;
+    std::memset(scores, 0, n * kKeys * sizeof(float));
+    for (size_t d = 0; d < width_; d += kRun) {
+      const size_t end = smaller(d + kRun, width_);
+      multiply_rows<float>({queries_ + rows.begin * width_, width_, keys_, kKeys, scores, kKeys, d, end, columns}, n);
     }
-    for (size_t i = 0; i < n; ++i) {
-      const size_t row = rows.begin + i;
-      weigh(weights_ + i * kKeys, columns, visible_in(visible(row / job_.heads), start), state(part, row));
-    }
-    float* outputs = state(part, rows.begin).output();
-    multiply_rows({weights_, kKeys, values_, width_, outputs, RowState::floats(width_), first.begin, last.end, width_},
-                  n);
   }
 
   // Turns scores into weights.
-  static void weigh(float* scores, size_t columns, Interval seen, const RowState& row) {
-    if (seen.begin >= seen.end) {
-      std::memset(scores, 0, columns * sizeof(float));
-      return;
+  void weigh(size_t start, Interval rows, size_t columns, float* part) const {
+    for (size_t row = rows.begin; row < rows.end; ++row) {
+      state(part, row).weigh(weights_ + row * kKeys, columns, visible_in(start, row));
     }
-    for (size_t j = 0; j < seen.begin; ++j) scores[j] = -__builtin_inff();
-    for (size_t j = seen.end; j < columns; ++j) scores[j] = -__builtin_inff();
-    const f32v top = set(row.raise(highest_of(scores, columns)));
-    Partials sum = load_partials(row.sums());
-    for (size_t j = 0; j < columns; j += kPartials) {
-      for (size_t v = 0; v < kVectors; ++v) {
-        const f32v weight = exp(load(scores + j + v * kLanes) - top);
-        sum.v[v] = sum.v[v] + weight;
-        store(scores + j + v * kLanes, weight);
-      }
-    }
-    store_partials(row.sums(), sum);
   }
 
-  static float highest_of(const float* scores, size_t columns) {
-    f32v tops = load(scores);
-    for (size_t j = kLanes; j < columns; j += kLanes) tops = max(load(scores + j), tops);
-    float lanes[kLanes];
-    store(lanes, tops);
-    float top = lanes[0];
-    for (const float lane : lanes) top = lane > top ? lane : top;
-    return top;
+  template <class Element>
+  void add_values(Interval rows, Interval seen, const Element* values, float* part) const {
+    const float* weights = weights_ + rows.begin * kKeys;
+    float* outputs = state(part, rows.begin).output();
+    multiply_rows<Element>(
+        {weights, kKeys, values, width_, outputs, RowState::floats(width_), seen.begin, seen.end, width_},
+        rows.end - rows.begin);
+  }
+
+  // A few queries: all of them are one tile.
+  void attend_where_they_lie(size_t start, float* part) const {
+    const Interval rows{0, rows_}, seen = visible_in(start, rows);
+    if (seen.begin >= seen.end) return;
+    const size_t columns = whole_runs(seen.end);
+    Prefetch next = block_after(start);
+    with_rows(job_.keys, start, columns, keys_, [&](auto* keys) {
+      for (size_t j = 0; j < columns; j += kLanes) multiply_few(keys + j * width_, weights_ + j, next);
+    });
+    weigh(start, rows, columns, part);
+    with_rows(job_.values, start, seen.end, values_, [&](auto* values) { add_values(rows, seen, values, part); });
+  }
+
+  // The scores of kLanes keys, while the next block is on its way.
+  template <class Element>
+  void multiply_few(const Element* keys, float* scores, Prefetch& next) const {
+    const size_t bytes = job_.keys.row_bytes * kLanes * kLanes / width_;
+    const auto fetch = [&] { next.fetch(bytes); };
+    unroll<kTileRows>([&](auto i) PHIGGUF_INLINE {
+      if (rows_ == i + 1) multiply_turned<i + 1, kRun>(queries_, width_, keys, width_, width_, scores, kKeys, fetch);
+    });
+  }
+
+  Prefetch block_after(size_t start) const {
+    const size_t next = start + kKeys;
+    if (next >= cached()) return {nullptr, nullptr, 0};
+    return {address(job_.keys, next), address(job_.values, next), kKeys * job_.keys.row_bytes};
   }
 
   const AttentionJob& job_;
   size_t width_, rows_;
-  float *queries_, *fresh_, *keys_, *values_, *weights_, *part_;
+  float *queries_, *keys_, *values_, *weights_, *part_;
 };
 
 inline size_t attention_scratch(const AttentionJob& job) { return Attention::scratch_floats(job); }

@@ -50,6 +50,7 @@ struct AttentionJob {
   size_t window;  // a query sees this many positions, itself included; 0: all up to itself
   float scale;
   CachedRows keys, values;
+  Type type;
   size_t blocks_per_row;
   void (*decode)(const uint8_t* blocks, size_t n_blocks, float* out);
   float* scratch;  // attention_scratch(job) floats

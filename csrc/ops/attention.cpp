@@ -74,6 +74,7 @@ class AttentionShares {
     job.scale = task_.scale;
     job.keys = {cache_.pages, kv_head * kPagePositions * row_bytes, row_bytes};
     job.values = {cache_.pages, (cache_.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};
+    job.type = cache_.type;
     job.blocks_per_row = cache_.head_dim / static_cast<size_t>(info(cache_.type).block_width);
     job.decode = table.decode[static_cast<int>(cache_.type)];
     job.scratch = scratch_memory(table.attention_scratch(job));

@@ -102,6 +102,26 @@ def test_how_the_tokens_came_does_not_show(isa, kv_type, window):
 
 
 @pytest.mark.parametrize("kv_type", KV_TYPES)
+@pytest.mark.parametrize("group", [1, 2, 3])
+@pytest.mark.parametrize("head_dim", [32, 96])
+@pytest.mark.parametrize("window", [0, 64, 100])
+def test_few_queries_and_many_give_the_same_bits(isa, head_dim, group, kv_type, window):
+    """Up to six rows of queries read the cache where it lies; more share its copy as floats."""
+    case = Case(SPAN + 70, heads=group, kv_heads=1, head_dim=head_dim)
+    many = case.run(kv_type=kv_type, window=window)
+    for few in ([1, 2, 3, 4, 5, 6, 7], [7, 6, 1], [3, 61, 5, 59, 2, 1]):
+        pieces = few * (case.tokens // sum(few))
+        pieces += [1] * (case.tokens - sum(pieces))
+        assert identical(case.run(pieces, kv_type, window), many)
+
+
+@pytest.mark.parametrize("head_dim", [2, 20, 40])
+def test_few_queries_of_an_odd_size_and_many_give_the_same_bits(isa, head_dim):
+    case = Case(PAGE + 9, head_dim=head_dim)
+    assert identical(case.run([PAGE - 1, 1, 1, 1, 1, 2, 3, 1], "F16"), case.run(kv_type="F16"))
+
+
+@pytest.mark.parametrize("kv_type", KV_TYPES)
 def test_every_instruction_set_gives_the_same_bits(isa, kv_type):
     case = Case(150, heads=6, kv_heads=2, head_dim=96)
     outputs = case.run(kv_type=kv_type, window=90)

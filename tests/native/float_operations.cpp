@@ -74,6 +74,7 @@ void add_attention(Results& results, Type type, const Shape& s) {
   job.scale = 0.125f;
   job.keys = keys.rows();
   job.values = values.rows();
+  job.type = type;
   job.blocks_per_row = s.head_dim / static_cast<size_t>(info(type).block_width);
   job.decode = kernels().decode[static_cast<int>(type)];
   std::vector<float> scratch(kernels().attention_scratch(job));
