@@ -3,6 +3,10 @@
 #include <cstdint>
 
 #if defined(__x86_64__) || defined(_M_X64)
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #else
@@ -47,6 +51,16 @@ uint64_t extended_state() {
 
 bool bit(uint32_t word, int i) { return (word >> i) & 1u; }
 
+// Linux saves tiles for processes that ask for it, from then on in all their threads.
+#if defined(__linux__)
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#else
+bool may_use_tiles() { return false; }
+#endif
+
 }  // namespace
 
 CpuFeatures detect_cpu_features() {
@@ -67,6 +81,8 @@ CpuFeatures detect_cpu_features() {
   f.avx512bw = zmm && bit(leaf7.ebx, 30);
   f.avx512vl = zmm && bit(leaf7.ebx, 31);
   f.avx512vnni = zmm && bit(leaf7.ecx, 11);
+  const bool tiles = (saved & 0x60000) == 0x60000;
+  f.amx_int8 = tiles && bit(leaf7.edx, 24) && bit(leaf7.edx, 25) && may_use_tiles();
   return f;
 }
 

@@ -21,6 +21,7 @@ namespace runs {
 [[maybe_unused]] bool avx512vnni(const CpuFeatures& f) {
   return f.avx2 && f.fma && f.f16c && f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512vnni;
 }
+[[maybe_unused]] bool amx_int8(const CpuFeatures& f) { return avx512vnni(f) && f.amx_int8; }
 [[maybe_unused]] bool avxvnni(const CpuFeatures& f) { return f.avx2 && f.fma && f.f16c && f.avx_vnni; }
 [[maybe_unused]] bool avx2(const CpuFeatures& f) { return f.avx2 && f.fma && f.f16c; }
 [[maybe_unused]] bool neon_i8mm(const CpuFeatures& f) { return f.neon_dotprod && f.neon_i8mm; }

@@ -5,6 +5,7 @@
 //   kWidth, kSubWidth  weights in a block, weights that share a sub-block scale
 //   kZeroPoint         the code that stands for 0
 //   kCodeBits          bits of a code
+//   kLargestSubScale   the largest magnitude of a sub-block's scale, where sub-blocks have one
 //   kMin               how the block's minimum enters a weight
 //   Quantizer          which search of kernels/quantize_*.h makes its blocks
 //   unpack             the bytes of a block to `FieldWords`, for one block or for one in every lane

@@ -9,6 +9,7 @@ PHIGGUF_BEGIN_ISA
 struct Q2_K {
   using Block = BlockQ2_K;
   static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 0, kCodeBits = 2;
+  static constexpr int kLargestSubScale = 15;
   static constexpr Min kMin = Min::kSubtracted;
   using Quantizer = ScaleMinQuantizer<Q2_K, 3, 15>;
   static constexpr ScaleMinSearch kSearch{-0.5f, 0.1f, 15};

@@ -9,6 +9,7 @@ PHIGGUF_BEGIN_ISA
 struct Q3_K {
   using Block = BlockQ3_K;
   static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 4, kCodeBits = 3;
+  static constexpr int kLargestSubScale = 32;
   static constexpr Min kMin = Min::kNone;
   using Quantizer = ThreeBitQuantizer<Q3_K>;
 

@@ -9,6 +9,7 @@ PHIGGUF_BEGIN_ISA
 struct Q4_K {
   using Block = BlockQ4_K;
   static constexpr int kWidth = 256, kSubWidth = 32, kZeroPoint = 0, kCodeBits = 4;
+  static constexpr int kLargestSubScale = 63;
   static constexpr Min kMin = Min::kSubtracted;
   using Quantizer = ScaleMinQuantizer<Q4_K, 15, 63>;
   static constexpr ScaleMinSearch kSearch{-1.0f, 0.1f, 20};

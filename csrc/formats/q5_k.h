@@ -9,6 +9,7 @@ PHIGGUF_BEGIN_ISA
 struct Q5_K {
   using Block = BlockQ5_K;
   static constexpr int kWidth = 256, kSubWidth = 32, kZeroPoint = 0, kCodeBits = 5;
+  static constexpr int kLargestSubScale = 63;
   static constexpr Min kMin = Min::kSubtracted;
   using Quantizer = ScaleMinQuantizer<Q5_K, 31, 63>;
   static constexpr ScaleMinSearch kSearch{-0.5f, 0.1f, 15};

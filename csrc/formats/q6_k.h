@@ -9,6 +9,7 @@ PHIGGUF_BEGIN_ISA
 struct Q6_K {
   using Block = BlockQ6_K;
   static constexpr int kWidth = 256, kSubWidth = 16, kZeroPoint = 32, kCodeBits = 6;
+  static constexpr int kLargestSubScale = 128;
   static constexpr Min kMin = Min::kNone;
   using Quantizer = SixBitQuantizer<Q6_K>;
 

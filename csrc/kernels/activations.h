@@ -5,11 +5,11 @@
 // 2^-119, where 127 / largest could overflow, counts as zeros. A block with a NaN or an infinity gets a NaN for its
 // scale, so that every product with it is NaN.
 //
-// The sum of codes over each sub-block serves what is the same for all its weights. The corrections are
-//   one sub-block, zero point    -zero point * sum, where the dot product begins
-//   one sub-block, min           sum
-//   several sub-blocks           the sums of two neighbours as the words of one lane, for dot_words; negative in
-//                                formats with a zero point
+// Sums of codes serve what is the same for several weights. The corrections of a block are
+//   starts     -centre * the sum over each piece, as a bytesumv: products that start from it are those of codes less
+//              the centre, which is the format's zero point, or the middle code where only that keeps sums short
+//   min sums   in formats with a minimum: the sum over the block, or, of several sub-blocks, those of two neighbours
+//              as the words of one lane, for dot_words
 #pragma once
 
 #include "formats/format.h"
@@ -22,11 +22,26 @@ struct Product {
   static constexpr int kWords = Format::kWidth / 4, kSubWords = Format::kSubWidth / 4;
   static constexpr int kSubBlocks = Format::kWidth / Format::kSubWidth;
   static constexpr bool kWide = Format::kZeroPoint == 128;  // codes use all eight bits
-  static constexpr int kZeroPoint = kWide && kWideCodesAreSigned ? 0 : Format::kZeroPoint;
   static constexpr bool kHasMin = Format::kMin != Min::kNone;
-  static constexpr bool kPairs = kSubBlocks > 1;  // sub-blocks are corrected two by two
-  static constexpr int kCorrections = kPairs ? kSubBlocks / 2 : 1;
-  static_assert(!(kHasMin && kZeroPoint != 0));
+  static constexpr bool kPairs = kSubBlocks > 1;  // sub-blocks have scales, and minimums are met two by two
+  static constexpr int kLargest = kWide ? 128 : (1 << Format::kCodeBits) - 1;
+
+  static constexpr int words_of_piece(int largest) {
+    return most_products(largest, kPairs) < kSubWords ? most_products(largest, kPairs) : kSubWords;
+  }
+  // Codes are taken as they are, or less their middle.
+  static constexpr bool kCentred =
+      kHasMin ? kStartsAreFree && words_of_piece(kLargest) < kSubWords : !(kWide && kWideCodesAreSigned);
+  static constexpr int kMiddleBit = Format::kCodeBits - 1, kCentre = kCentred ? 1 << kMiddleBit : 0;
+  static_assert(kHasMin || !kCentred || kCentre == Format::kZeroPoint);
+
+  // What is summed before it is scaled.
+  static constexpr int kPieceWords = words_of_piece(kCentred && !kWide ? kCentre : kLargest);
+  static constexpr int kPieces = kWords / kPieceWords;
+  static constexpr int kStarts = kCentred ? kPieces : 0;
+  static constexpr int kMinSums = !kHasMin ? 0 : kPairs ? kSubBlocks / 2 : 1;
+  static constexpr int kCorrections = kStarts + kMinSums;
+  static_assert(kCorrections <= Format::kWidth / static_cast<int>(kCorrectionWidth));
 };
 
 // The largest magnitude of a block, or NaN where it holds a NaN or an infinity.
@@ -64,37 +79,59 @@ inline float quantize_block(const float* x, int8_t* codes) {
   return extreme / 127.0f;
 }
 
-// The sums of every four codes. The widest vectors have more lanes than the narrowest blocks have fours.
+// The sums of every four codes, in the parts that a bytesumv's lane has. The widest vectors have more lanes than the
+// narrowest blocks have fours.
+constexpr int kSumParts = static_cast<int>(sizeof(int32_t) / sizeof(sumpart));
 template <int Width>
-inline void sum_fours(const int8_t* codes, int32_t* sums) {
+inline void sum_fours(const int8_t* codes, sumpart* sums) {
   constexpr int kFours = Width / 4, kStep = kFours < kLanes ? kFours : kLanes;
   for (int i = 0; i < kFours; i += kStep) {
     int32_t lanes[kLanes] = {};
     std::memcpy(lanes, codes + 4 * i, 4 * kStep);
-    store(lanes, add_sum(set(0), multiply_bytes(set(0x01010101), load(lanes))));
-    std::memcpy(sums + i, lanes, 4 * kStep);
+    store(lanes, as_lanes(multiply_bytes(set(0x01010101), load(lanes))));
+    std::memcpy(sums + kSumParts * i, lanes, 4 * kStep);
   }
 }
 
 template <class Format>
-inline void correct_block(const int8_t* codes, int32_t* corrections) {
+class BlockCorrections {
   using P = Product<Format>;
-  int32_t fours[P::kWords], sums[P::kSubBlocks];
-  sum_fours<Format::kWidth>(codes, fours);
-  for (int j = 0; j < P::kSubBlocks; ++j) {
-    sums[j] = 0;
-    for (int q = 0; q < P::kSubWords; ++q) sums[j] += fours[P::kSubWords * j + q];
+
+ public:
+  explicit BlockCorrections(const int8_t* codes) { sum_fours<Format::kWidth>(codes, fours_); }
+
+  void write(int32_t* out) const {
+    for (int i = 0; i < P::kStarts; ++i) out[i] = start(i);
+    for (int i = 0; i < P::kMinSums; ++i) out[P::kStarts + i] = P::kPairs ? pair_sum(i) : sum(0);
   }
-  if constexpr (P::kPairs) {
-    const int32_t sign = P::kHasMin ? 1 : -1;
-    for (int j = 0; j < P::kCorrections; ++j) {
-      const auto low = static_cast<uint32_t>(sign * sums[2 * j]), high = static_cast<uint32_t>(sign * sums[2 * j + 1]);
-      corrections[j] = static_cast<int32_t>((low & 0xffff) | high << 16);
+
+ private:
+  int32_t start(int piece) const {
+    sumpart parts[kSumParts];
+    for (int part = 0; part < kSumParts; ++part) {
+      int32_t sum = 0;
+      for (int q = 0; q < P::kPieceWords; ++q) sum += fours_[kSumParts * (P::kPieceWords * piece + q) + part];
+      parts[part] = static_cast<sumpart>(-P::kCentre * sum);
     }
-  } else {
-    corrections[0] = P::kHasMin ? sums[0] : -P::kZeroPoint * sums[0];
+    int32_t lane;
+    std::memcpy(&lane, parts, sizeof lane);
+    return lane;
   }
-}
+
+  int32_t sum(int sub_block) const {
+    constexpr int kParts = kSumParts * P::kSubWords;
+    int32_t sum = 0;
+    for (int i = 0; i < kParts; ++i) sum += fours_[kParts * sub_block + i];
+    return sum;
+  }
+
+  int32_t pair_sum(int i) const {
+    const auto low = static_cast<uint32_t>(sum(2 * i)), high = static_cast<uint32_t>(sum(2 * i + 1));
+    return static_cast<int32_t>((low & 0xffff) | high << 16);
+  }
+
+  sumpart fours_[kSumParts * P::kWords];
+};
 
 // Token `token` of all.tokens.
 template <class Format>
@@ -103,7 +140,7 @@ inline void quantize_activations(const float* x, size_t cols, size_t token, cons
     const size_t block = b * all.tokens + token;
     int8_t* codes = all.codes + block * Format::kWidth;
     all.scales[block] = quantize_block<Format::kWidth>(x + b * Format::kWidth, codes);
-    correct_block<Format>(codes, all.corrections + block * Product<Format>::kCorrections);
+    BlockCorrections<Format>(codes).write(all.corrections + block * Product<Format>::kCorrections);
   }
 }
 

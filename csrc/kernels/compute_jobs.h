@@ -10,8 +10,9 @@ namespace phigguf {
 
 // Activations as the integer matmul wants them; activations.h says what is in them. Block b of all tokens comes
 // before block b + 1: of token t it is block number b * tokens + t. There is at most one correction to
-// kCorrectionWidth codes.
-constexpr size_t kCorrectionWidth = 32;
+// kCorrectionWidth codes. Kernels may read, and make no use of, kReadPastCodes bytes behind the codes.
+constexpr size_t kCorrectionWidth = 8;
+constexpr size_t kReadPastCodes = 15 * 256;
 struct Activations {
   int8_t* codes;
   int32_t* corrections;

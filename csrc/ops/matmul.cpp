@@ -25,15 +25,19 @@ size_t rows_per_share(const MatmulTask& task) {
 class ActivationBuffer {
  public:
   explicit ActivationBuffer(const MatmulTask& task)
-      : codes_(task.m * task.k),
+      : codes_((task.m * task.k + kReadPastCodes) / sizeof(CacheLine) + 1),
         corrections_(task.m * (task.k / kCorrectionWidth)),
         scales_(task.m * (task.k / static_cast<size_t>(info(task.type).block_width))),
         tokens_(task.m) {}
 
-  Activations view() { return {codes_.data(), corrections_.data(), scales_.data(), tokens_}; }
+  Activations view() { return {codes_.data()->bytes, corrections_.data(), scales_.data(), tokens_}; }
 
  private:
-  std::vector<int8_t> codes_;
+  struct alignas(64) CacheLine {
+    int8_t bytes[64];
+  };
+
+  std::vector<CacheLine> codes_;
   std::vector<int32_t> corrections_;
   std::vector<float> scales_;
   size_t tokens_;

@@ -13,7 +13,11 @@ inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm256_add_epi32(acc.v
 struct bytesumv {
   __m256i v;
 };
-constexpr int most_products(int largest_code) { return 32767 / (2 * 127 * largest_code); }
+using sumpart = int16_t;
+inline bytesumv as_sum(i32v lanes) { return {lanes.v}; }
+inline i32v as_lanes(bytesumv sum) { return {sum.v}; }
+constexpr bool kStartsAreFree = false;
+constexpr int most_products(int largest_code, bool) { return 32767 / (2 * 127 * largest_code); }
 
 inline bytesumv multiply_bytes(i32v codes, i32v x) { return {_mm256_maddubs_epi16(codes.v, x.v)}; }
 // The empty asm stops compilers from regrouping long sums, for which they would run out of registers.

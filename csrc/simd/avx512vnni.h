@@ -142,12 +142,14 @@ inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) { return add
 inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
 
 // Two bytes of each lane as words: moved to their upper halves, then shifted down with their signs.
-inline i32v byte_pair(i32v bytes, int j) {
+inline i32v spread_bytes(i32v bytes, int low, int high) {
   const __m512i lane_u8x64 = _mm512_set4_epi32(0x0c000c00, 0x08000800, 0x04000400, 0);
-  const __m512i index_u8x64 = _mm512_add_epi8(lane_u8x64, _mm512_set1_epi32(2 * j << 8 | (2 * j + 1) << 24));
+  const __m512i index_u8x64 = _mm512_add_epi8(lane_u8x64, _mm512_set1_epi32(low << 8 | high << 24));
   return {_mm512_srai_epi16(_mm512_shuffle_epi8(bytes.v, index_u8x64), 8)};
 }
+inline i32v byte_pair(i32v bytes, int j) { return spread_bytes(bytes, 2 * j, 2 * j + 1); }
 
 PHIGGUF_END_ISA
 
+#include "simd/scaled_words.h"
 #include "simd/word_sums.h"

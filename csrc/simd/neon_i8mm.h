@@ -13,4 +13,5 @@ inline bytesumv add_wide_products(bytesumv sum, i32v codes, i32v x) {
 
 PHIGGUF_END_ISA
 
+#include "simd/scaled_lanes.h"
 #include "simd/word_sums.h"

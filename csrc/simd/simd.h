@@ -27,13 +27,18 @@
 //   multiply_bytes(codes, x)       the sum of four products as a bytesumv; codes 0 to 63, x signed, -127 to 127
 //   multiply_wide_bytes(codes, x)  the same for codes of all eight bits: signed where kWideCodesAreSigned,
 //                                  else unsigned; a format whose zero point is 128 is turned into either
-//   add_products(sum, codes, x), add_wide_products(sum, codes, x)   another four products; a bytesumv has room for
-//                                  most_products(largest code) of them
+//   add_products(sum, codes, x), add_wide_products(sum, codes, x)   another four products; where a sum ends at products
+//                                  of codes of some largest magnitude, it has room for most_products(that, whether it
+//                                  will be scaled) of them
+//   as_sum(i32v), as_lanes(bytesumv)   the same bits; a lane of a bytesumv is one or two numbers of type sumpart
+//   kStartsAreFree                 a sum can begin anywhere at no cost
 //   add_sum(acc, sum)              acc + sum
 //   add_scaled(acc, sum, scale)    acc + sum * scale, a scale being
 //   byte_scale(bytes, j)           signed byte j of each lane
 //   byte_pair(bytes, j)            signed bytes 2 j and 2 j + 1 of each lane as words
 //   dot_words(acc, a, b)           acc + the sum of two products of signed words, none of them -32768
+//
+// Where kHasTiles, SumTiles (amx_int8.h) multiplies the bytes of kTileTokens tokens at once.
 #pragma once
 
 #include <cstddef>
@@ -59,10 +64,16 @@
 #include "simd/avxvnni.h"
 #elif defined(PHIGGUF_SIMD_avx512vnni)
 #include "simd/avx512vnni.h"
+#elif defined(PHIGGUF_SIMD_amx_int8)
+#include "simd/amx_int8.h"
 #elif defined(PHIGGUF_SIMD_neon_dotprod)
 #include "simd/neon_dotprod.h"
 #elif defined(PHIGGUF_SIMD_neon_i8mm)
 #include "simd/neon_i8mm.h"
 #else
 #error "compile through cmake/isa_variants.cmake, which names the ISA"
+#endif
+
+#if !defined(PHIGGUF_SIMD_amx_int8)
+#include "simd/no_tiles.h"
 #endif

@@ -73,16 +73,18 @@ inline void visit_integer_operations(const Visitor& visit, i32v a, i32v b, i32v 
 }
 
 // Bytes of x and words of either side are above their lowest value, by contract; so are those with the low bit set.
-// The accumulator is small enough for two of the largest products.
+// The accumulator is small enough for two of the largest products. Codes of six bits leave room for two of them, and
+// for one in a sum that is scaled.
 inline void visit_dot_products(const Visitor& visit, i32v codes, i32v x, i32v c) {
   const i32v acc = c >> 16, x_bytes = x | set(0x01010101);
   const i32v small_codes = codes & set(0x3f3f3f3f);
-  const bytesumv sum = add_products(multiply_bytes(small_codes, x_bytes), x & set(0x3f3f3f3f), x_bytes);
+  const bytesumv one = multiply_bytes(small_codes, x_bytes);
+  const bytesumv sum = add_products(one, x & set(0x3f3f3f3f), x_bytes);
   visit("add_sum", add_sum(acc, sum));
-  visit("add_scaled 0", add_scaled(acc, sum, byte_scale(codes, 0)));
-  visit("add_scaled 1", add_scaled(acc, sum, byte_scale(codes, 1)));
-  visit("add_scaled 2", add_scaled(acc, sum, byte_scale(codes, 2)));
-  visit("add_scaled 3", add_scaled(acc, sum, byte_scale(codes, 3)));
+  visit("add_scaled 0", add_scaled(acc, one, byte_scale(codes, 0)));
+  visit("add_scaled 1", add_scaled(acc, one, byte_scale(codes, 1)));
+  visit("add_scaled 2", add_scaled(acc, one, byte_scale(codes, 2)));
+  visit("add_scaled 3", add_scaled(acc, one, byte_scale(codes, 3)));
   visit("byte_pair 0", byte_pair(codes, 0));
   visit("byte_pair 1", byte_pair(codes, 1));
   visit("dot_words", dot_words(acc, codes | set(0x00010001), x | set(0x00010001)));

@@ -18,7 +18,7 @@ struct Weights {
 
 std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
   std::vector<float> out(tokens * w.rows);
-  std::vector<int8_t> codes(tokens * w.cols);
+  std::vector<int8_t> codes(tokens * w.cols + kReadPastCodes);
   std::vector<int32_t> corrections(tokens * w.cols / kCorrectionWidth);
   std::vector<float> scales(tokens * w.cols / static_cast<size_t>(info(w.type).block_width));
   const Activations activations{codes.data(), corrections.data(), scales.data(), tokens};
@@ -74,11 +74,11 @@ void add_products(Results& results) {
     const auto block = static_cast<size_t>(info(type).block_width);
     const size_t odd_cols = is_float_type(type) ? 77 : 3 * block;
     add_product(results, encoded(type, 19, 512), distribution("normal"), 70);
-    add_product(results, random_bytes(type, 13, odd_cols), distribution("heavy_tailed"), 7);
-    add_product(results, random_bytes(type, 13, odd_cols), distribution("not_finite"), 7);
+    add_product(results, random_bytes(type, 13, odd_cols), distribution("heavy_tailed"), 23);
+    add_product(results, random_bytes(type, 13, odd_cols), distribution("not_finite"), 17);
     add_product(results, random_bytes(type, 3, odd_cols), distribution("denormal"), 3);
-    add_product(results, extreme_bytes(type, 61, block), distribution("largest"), 5);
-    add_product(results, extreme_bytes(type, 61, block), distribution("signs"), 5);
+    add_product(results, extreme_bytes(type, 61, block), distribution("largest"), 21);
+    add_product(results, extreme_bytes(type, 61, block), distribution("signs"), 21);
   }
 }
 

@@ -1,0 +1,118 @@
+// Products in vector registers: one vector of sums for each token and vector of rows. A token's codes are broadcast,
+// four at a time, to all lanes.
+#pragma once
+
+#include "kernels/row_blocks.h"
+#include "kernels/unroll.h"
+
+PHIGGUF_BEGIN_ISA
+
+constexpr int kMostTokens = kLanes == 16 ? 6 : 4;  // multiplied together, as registers allow
+
+// Sums that stay in registers, one for each of kRowVectors row vectors and `Tokens` tokens. Compilers keep an array in
+// registers only where every index is a constant before their loop passes, hence the unrolling by hand.
+template <class Sum, int Tokens>
+struct RegisterTile {
+  Sum sums[kRowVectors * Tokens];
+
+  // visit(sum, r, t)
+  template <class Visit>
+  PHIGGUF_INLINE void each(const Visit& visit) {
+    unroll<kRowVectors * Tokens>([&](auto i) PHIGGUF_INLINE { visit(sums[i], i % kRowVectors, i / kRowVectors); });
+  }
+};
+
+// Everything about one block of kRows rows and `Tokens` tokens.
+template <class Format, int Tokens>
+class BlockProduct {
+  using P = Product<Format>;
+  using Rows = RowBlocks<Format>[kRowVectors];
+
+ public:
+  BlockProduct(const Rows& rows, const TokenBlocks<Format>& x) : rows_(rows), x_(x) {}
+
+  // acc[kRowVectors * t + r]
+  PHIGGUF_INLINE void add_to(f32v* acc) const {
+    RegisterTile<i32v, Tokens> total;
+    total.each([&](i32v& sum, int r, int t) { sum = first_sum(r, t); });
+    for (int j = 0; j < P::kSubBlocks; ++j) add_sub_block(j, total);
+    total.each([&](i32v& sum, int r, int t) {
+      const f32v dx = set(x_.scales[t]);
+      f32v& out = acc[kRowVectors * t + r];
+      out = fma(rows_[r].scale * dx, to_f32(sum), out);
+      if constexpr (P::kHasMin) out = fma(rows_[r].min * dx, to_f32(rows_[r].min_product(x_, t)), out);
+    });
+  }
+
+ private:
+  // A centre that is not the zero point is added again.
+  i32v first_sum(int r, int t) const {
+    if constexpr (P::kHasMin && P::kCentred) {
+      return rows_[r].times_sums(rows_[r].scale_pair, x_, t) << P::kMiddleBit;
+    } else {
+      return set(0);
+    }
+  }
+
+  PHIGGUF_INLINE void add_sub_block(int j, RegisterTile<i32v, Tokens>& total) const {
+    constexpr int kPieces = P::kPieces / P::kSubBlocks;
+    for (int piece = kPieces * j; piece < kPieces * (j + 1); ++piece) {
+      const int first = P::kPieceWords * piece;
+      RegisterTile<bytesumv, Tokens> products;
+      products.each([&](bytesumv& sum, int r, int t) {
+        const i32v codes = rows_[r].fields.code[first], x = x_.code(t, first);
+        sum = P::kCentred ? add(x_.start(t, piece), codes, x) : multiply(codes, x);
+      });
+      unroll<P::kPieceWords - 1>([&](auto i) PHIGGUF_INLINE {
+        const int q = first + 1 + i;
+        products.each([&](bytesumv& sum, int r, int t) { sum = add(sum, rows_[r].fields.code[q], x_.code(t, q)); });
+      });
+      unroll<kRowVectors * Tokens>([&](auto i) PHIGGUF_INLINE {
+        i32v& sum = total.sums[i];
+        const bytesumv product = products.sums[i];
+        sum = P::kPairs ? add_scaled(sum, product, rows_[i % kRowVectors].sub_scale[j]) : add_sum(sum, product);
+      });
+    }
+  }
+
+  static bytesumv multiply(i32v codes, i32v x) {
+    return P::kWide ? multiply_wide_bytes(codes, x) : multiply_bytes(codes, x);
+  }
+  static bytesumv add(bytesumv sum, i32v codes, i32v x) {
+    return P::kWide ? add_wide_products(sum, codes, x) : add_products(sum, codes, x);
+  }
+
+  const Rows& rows_;
+  const TokenBlocks<Format>& x_;
+};
+
+template <class Format>
+class VectorProducts {
+ public:
+  static constexpr size_t kTokensAtOnce = 256;
+
+  explicit VectorProducts(const RowBlocks<Format> (&rows)[kRowVectors]) : rows_(rows) {}
+
+  // Adds block `block` of tokens first .. first + n - 1, in groups of nearly equal size.
+  void add_to(f32v* acc, const Activations& activations, size_t block, size_t first, size_t n) const {
+    const size_t groups = (n + kMostTokens - 1) / kMostTokens;
+    for (size_t group = 0; group < groups; ++group) {
+      const size_t begin = group * n / groups, end = (group + 1) * n / groups;
+      add_group(acc + kRowVectors * begin, TokenBlocks<Format>(activations, block, first + begin), end - begin);
+    }
+  }
+
+ private:
+  template <int Tokens = kMostTokens>
+  void add_group(f32v* acc, const TokenBlocks<Format>& x, size_t n) const {
+    if (n == Tokens) {
+      BlockProduct<Format, Tokens>(rows_, x).add_to(acc);
+    } else if constexpr (Tokens > 1) {
+      add_group<Tokens - 1>(acc, x, n);
+    }
+  }
+
+  const RowBlocks<Format> (&rows_)[kRowVectors];
+};
+
+PHIGGUF_END_ISA

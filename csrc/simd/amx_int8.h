@@ -1,0 +1,90 @@
+// AVX-512 VNNI, and tiles of 16 by 16 sums of byte products: AMX-INT8.
+#pragma once
+
+#include "simd/avx512vnni.h"
+
+PHIGGUF_BEGIN_ISA
+
+constexpr bool kHasTiles = true;
+constexpr int kTileTokens = 16;
+
+// Sums of byte products in tile registers, which are this thread's while an object lives: those of kTileTokens tokens
+// and of two row vectors' codes, each in kParts parts, in tiles 0-3. Tile 4 holds kBytes bytes of every token, and 5-7
+// as many of a part's codes, four to a lane.
+template <int kBytes, int kParts>
+class SumTiles {
+ public:
+  SumTiles() {
+    alignas(64) Shapes shapes{};
+    shapes.palette = 1;
+    for (int tile = 0; tile < 8; ++tile) {
+      shapes.row_bytes[tile] = tile == 4 ? kBytes : sizeof(i32v);
+      shapes.rows[tile] = tile < 5 ? kTileTokens : kBytes / 4;
+    }
+    _tile_loadconfig(&shapes);
+  }
+  SumTiles(const SumTiles&) = delete;
+  SumTiles& operator=(const SumTiles&) = delete;
+  ~SumTiles() { _tile_release(); }
+
+  static void zero() {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (kParts == 2) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  }
+
+  // Of a token, whose bytes begin `stride` after those of the token before, and of the codes from word q on.
+  template <int kWords>
+  static void add_products(const int8_t* x, size_t stride, const i32v (&codes)[2][kParts][kWords], int q) {
+    asm volatile("" ::: "memory");  // compilers do not know that tile instructions read it
+    _tile_loadd(4, x + 4 * q, stride);
+    _tile_loadd(5, codes[0][0] + q, sizeof(i32v));
+    _tile_loadd(6, codes[1][0] + q, sizeof(i32v));
+    _tile_dpbssd(0, 4, 5);
+    _tile_dpbssd(1, 4, 6);
+    if constexpr (kParts == 2) {
+      _tile_loadd(7, codes[0][1] + q, sizeof(i32v));
+      _tile_loadd(5, codes[1][1] + q, sizeof(i32v));
+      _tile_dpbssd(2, 4, 7);
+      _tile_dpbssd(3, 4, 5);
+    }
+  }
+
+  // sums[r][part][token], rows in lanes
+  static void store(i32v (&sums)[2][kParts][kTileTokens]) {
+    _tile_stored(0, sums[0][0], sizeof(i32v));
+    _tile_stored(1, sums[1][0], sizeof(i32v));
+    if constexpr (kParts == 2) {
+      _tile_stored(2, sums[0][1], sizeof(i32v));
+      _tile_stored(3, sums[1][1], sizeof(i32v));
+    }
+  }
+
+ private:
+  struct Shapes {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+  };
+};
+
+inline i32v subtract_from_bytes(i32v codes, int x) {
+  return {_mm512_sub_epi8(codes.v, _mm512_set1_epi8(static_cast<char>(x)))};
+}
+
+// The bytes of `codes` less `zero`, times the scale that stands in both words of a lane: 128 * high + low.
+inline void scale_bytes(i32v codes, int zero, i32v scale, i32v& high, i32v& low) {
+  const __m512i zero_i16x32 = _mm512_set1_epi16(static_cast<int16_t>(zero));
+  const __m512i even_codes = _mm512_and_si512(codes.v, _mm512_set1_epi16(255));
+  const __m512i odd_codes = _mm512_srli_epi16(codes.v, 8);
+  const __m512i even = _mm512_mullo_epi16(_mm512_sub_epi16(even_codes, zero_i16x32), scale.v);
+  const __m512i odd = _mm512_mullo_epi16(_mm512_sub_epi16(odd_codes, zero_i16x32), scale.v);
+  const __mmask64 odd_bytes = 0xaaaaaaaaaaaaaaaa;
+  low.v = _mm512_and_si512(_mm512_mask_blend_epi8(odd_bytes, even, _mm512_slli_epi16(odd, 8)), _mm512_set1_epi8(127));
+  high.v = _mm512_mask_blend_epi8(odd_bytes, _mm512_srai_epi16(even, 7), _mm512_slli_epi16(odd, 1));
+}
+
+PHIGGUF_END_ISA
