@@ -5,8 +5,9 @@
 
 PYTHON is an interpreter with what the script needs (torch, transformers, gguf) and with cyllama or
 llama-cpp-python for the quantizer. CHECKPOINT is made in the geometry if it does not exist. Every
-step is a process of its own, as a user would run it, with its input in the page cache; memory is
-sampled from /proc, so this needs Linux.
+step is a process of its own, as a user would run it, with its input in the page cache; phigguf's
+are run with one thread too, to show how they scale. Memory is sampled from /proc, so this needs
+Linux.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from phigguf.recipes import find_recipe
 from protobuf_bytes import BPE, BYTE, bytes_field, integer_field, piece, sentencepiece_model
 
 SAMPLING_INTERVAL = 0.01  # seconds
+ALONE = ", one thread"  # ends the names of such steps
 # Of a SentencePiece model: the algorithm (3), with a piece for each byte (35).
 TRAINER_SPEC = bytes_field(2, integer_field(3, BPE) + integer_field(35, 1))
 
@@ -127,7 +129,7 @@ def anonymous_bytes(pid: int) -> int:
 
 
 class Steps:
-    """The four processes to be measured, on files in the output directory."""
+    """The processes to be measured, on files in the output directory."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -140,29 +142,39 @@ class Steps:
     def run_all(self) -> dict[str, Usage]:
         """Run all once, each fed by files in memory and begun with nothing left to write."""
         weights = list(self.checkpoint.glob("*.safetensors"))
-        ours = [sys.executable, "-m", "phigguf"]
-        recipe, threads = self.arguments.type, str(self.threads)
-        quantize = [*ours, "quantize", self.intermediate, self.ours, recipe, "--threads", threads]
-        convert = [*ours, "convert", self.checkpoint, "-o", self.ours, "--type", recipe]
         usage: dict[str, Usage] = {}
 
-        def step(name: str, inputs: Iterable[Path], command: Sequence[str | Path]) -> None:
+        def step(
+            name: str, inputs: Iterable[Path], command: Sequence[str | Path], threads: int
+        ) -> None:
             for file in inputs:
                 read_through(file)
             os.sync()
-            usage[name] = run(command, self.threads)
+            usage[name] = run(command, threads)
             print(f"{usage[name].seconds:8.2f} s  {name}", file=sys.stderr)
 
-        step("llama.cpp convert", weights, self._convert_script())
-        step("llama.cpp quantize", [self.intermediate], self._quantizer())
-        step("phigguf quantize", [self.intermediate], quantize)
-        if not filecmp.cmp(self.ours, self.theirs, shallow=False):
-            sys.exit(f"{self.ours} and {self.theirs} differ")
-        for file in (self.intermediate, self.theirs, self.ours):
+        step("llama.cpp convert", weights, self._convert_script(), self.threads)
+        step("llama.cpp quantize", [self.intermediate], self._quantizer(), self.threads)
+        for suffix, threads in (("", self.threads), (ALONE, 1)):
+            step("phigguf quantize" + suffix, [self.intermediate], self._quantize(threads), threads)
+            if not filecmp.cmp(self.ours, self.theirs, shallow=False):
+                sys.exit(f"{self.ours} and {self.theirs} differ")
+            self.ours.unlink()
+        for file in (self.intermediate, self.theirs):
             file.unlink()
-        step("phigguf convert", weights, [*convert, "--threads", threads])
-        self.ours.unlink()
+        for suffix, threads in (("", self.threads), (ALONE, 1)):
+            step("phigguf convert" + suffix, weights, self._convert(threads), threads)
+            self.ours.unlink()
         return usage
+
+    def _quantize(self, threads: int) -> list[str | Path]:
+        files = [self.intermediate, self.ours]
+        command = [sys.executable, "-m", "phigguf", "quantize", *files, self.arguments.type]
+        return [*command, "--threads", str(threads)]
+
+    def _convert(self, threads: int) -> list[str | Path]:
+        command = [sys.executable, "-m", "phigguf", "convert", self.checkpoint, "-o", self.ours]
+        return [*command, "--type", self.arguments.type, "--threads", str(threads)]
 
     def _convert_script(self) -> list[str | Path]:
         kind = self.arguments.intermediate
@@ -215,6 +227,10 @@ def report(rounds: Sequence[dict[str, Usage]], arguments: argparse.Namespace) ->
         "times_faster": {
             "quantize": ratios(seconds["llama.cpp quantize"], seconds["phigguf quantize"]),
             "convert": ratios(both, seconds["phigguf convert"]),
+        },
+        "times_faster_than_one_thread": {
+            step: ratios(seconds[f"phigguf {step}{ALONE}"], seconds[f"phigguf {step}"])
+            for step in ("quantize", "convert")
         },
     }
 

@@ -55,6 +55,7 @@ def presumed_normalized_ids(model: str, types: Iterable[int]) -> frozenset[int]:
 
 def added_token_metadata(vocabulary: Vocabulary) -> dict[str, MetadataValue]:
     """Return metadata for those of a vocabulary's rules that a reader would not presume."""
+    types = vocabulary.token_types.tolist()
     by_id = {token.id: token for token in vocabulary.added}  # of two with one id, the later counts
     lstrip = frozenset(id for id, token in by_id.items() if token.lstrip)
     rstrip = frozenset(id for id, token in by_id.items() if token.rstrip)
@@ -62,9 +63,9 @@ def added_token_metadata(vocabulary: Vocabulary) -> dict[str, MetadataValue]:
     entries: dict[str, MetadataValue] = {}
     if lstrip:
         entries[LSTRIP] = array(GGUFValueType.INT32, sorted(lstrip))
-    if rstrip != presumed_rstrip_ids(vocabulary.tokens, vocabulary.token_types):
+    if rstrip != presumed_rstrip_ids(vocabulary.tokens, types):
         entries[RSTRIP] = array(GGUFValueType.INT32, sorted(rstrip))
-    if normalized != presumed_normalized_ids(vocabulary.model, vocabulary.token_types):
+    if normalized != presumed_normalized_ids(vocabulary.model, types):
         entries[NORMALIZED] = array(GGUFValueType.INT32, sorted(normalized))
     if vocabulary.space_prefix == "first":
         entries[SPACE_PREFIX] = string(vocabulary.space_prefix)
