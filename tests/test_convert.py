@@ -436,7 +436,8 @@ def test_report_tells_what_was_done(model: Path, target: Path) -> None:
     stored = SafetensorsFile(model / "model.safetensors").tensors
     original = (stored["lm_head.weight"].data.view(np.uint16).astype(np.uint32) << 16).view("f4")
     difference = original.astype(np.float64) - decoded.view("f4").ravel()
-    assert head.rmse == pytest.approx(math.sqrt(np.mean(difference**2)), rel=1e-12)
+    # As in kernels/test_quantize.py, halved by the root.
+    assert head.rmse == pytest.approx(math.sqrt(np.mean(difference**2)), rel=9 * 2**-24)
     assert report.nbytes == sum(tensor.nbytes for tensor in report.tensors)
     assert json.loads(json.dumps(report.to_dict()))["tensors"][0]["name"] == "output.weight"
     lines = str(report).splitlines()

@@ -46,23 +46,4 @@ inline void decode_floats(const uint8_t* bytes, size_t n, float* out) {
   for (; i < n; ++i) out[i] = to_float(source[i]);
 }
 
-// The sum of (a - b)^2 in float64: sixteen partial sums, element i in sum i % 16, then added in order.
-inline double squared_error(const float* a, const float* b, size_t n) {
-  double partial[16] = {};
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (size_t j = 0; j < 16; ++j) {
-      const double difference = static_cast<double>(a[i + j]) - static_cast<double>(b[i + j]);
-      partial[j] += difference * difference;
-    }
-  }
-  for (size_t j = 0; i < n; ++i, ++j) {
-    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
-    partial[j] += difference * difference;
-  }
-  double sum = 0.0;
-  for (const double part : partial) sum += part;
-  return sum;
-}
-
 PHIGGUF_END_ISA

@@ -32,7 +32,8 @@ struct EncodeJob {
 
 using EncodeRows = EncodeStatus (*)(const EncodeJob& job);
 using DecodeBlocks = void (*)(const uint8_t* blocks, size_t n_blocks, float* out);
-using SquaredError = double (*)(const float* a, const float* b, size_t n);
+// How far n encoded weights are from the floats (of any float type) that they were made of.
+using SquaredError = double (*)(const void* source, Type source_type, const uint8_t* encoded, size_t n);
 using QuantizeActivations = void (*)(const float* x, size_t cols, size_t token, const Activations& all);
 using Matmul = void (*)(const MatmulJob& job);
 
@@ -40,7 +41,7 @@ struct KernelTable {
   const char* isa;
   EncodeRows encode[kTypeCount];
   DecodeBlocks decode[kTypeCount];
-  SquaredError squared_error;
+  SquaredError squared_error[kTypeCount];
   QuantizeActivations quantize_activations[kTypeCount];  // null for float types
   Matmul matmul[kTypeCount];
   void (*rms_norm)(const float* x, const float* weight, size_t size, float epsilon, float* out);

@@ -7,6 +7,7 @@
 #include "kernels/kernel_table.h"
 #include "kernels/matmul_blocks.h"
 #include "kernels/matmul_floats.h"
+#include "kernels/squared_error.h"
 
 namespace phigguf {
 namespace PHIGGUF_ISA {
@@ -28,7 +29,13 @@ const KernelTable& kernel_table() {
 #undef PHIGGUF_FLOAT_ENTRY
 #undef PHIGGUF_BLOCK_ENTRY
       },
-      squared_error,
+      {
+#define PHIGGUF_FLOAT_ENTRY(name, id, element) squared_error_as<element>,
+#define PHIGGUF_BLOCK_ENTRY(name, id, width) squared_error<name>,
+          PHIGGUF_FLOAT_TYPES(PHIGGUF_FLOAT_ENTRY) PHIGGUF_BLOCK_TYPES(PHIGGUF_BLOCK_ENTRY)
+#undef PHIGGUF_FLOAT_ENTRY
+#undef PHIGGUF_BLOCK_ENTRY
+      },
       {
 #define PHIGGUF_FLOAT_ENTRY(name, id, element) nullptr,
 #define PHIGGUF_BLOCK_ENTRY(name, id, width) quantize_activations<name>,

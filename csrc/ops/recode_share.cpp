@@ -30,29 +30,22 @@ class Share {
         source_bytes_(info(job.source_type).row_bytes(job.cols)),
         target_bytes_(info(job.target_type).row_bytes(job.cols)),
         source_(job.source + first * source_bytes_),
+        floats_(source_),
+        float_type_(job.source_type),
         target_(job.target ? job.target + first * target_bytes_ : encoded().reserve(rows * target_bytes_)) {}
 
-  EncodeStatus encode() const {
-    const EncodeRows encode_rows = kernels().encode[static_cast<int>(job_.target_type)];
-    EncodeJob encode_job{source_, job_.source_type, rows_, job_.cols, job_.importance, target_};
-    if (!is_float_type(job_.source_type)) {
-      float* floats = float_rows();
-      decode(job_.source_type, source_, rows_, floats);
-      encode_job.source = floats;
-      encode_job.source_type = Type::F32;
-    }
-    return encode_rows(encode_job);
+  EncodeStatus encode() {
+    if (!is_float_type(job_.source_type)) decode_source();
+    const EncodeJob job{floats_, float_type_, rows_, job_.cols, job_.importance, target_};
+    return kernels().encode[static_cast<int>(job_.target_type)](job);
   }
 
   double squared_error() const {
-    static thread_local Scratch<float> floats;
-    float* before = floats.reserve(2 * job_.cols);
-    float* after = before + job_.cols;
+    const SquaredError error_of_row = kernels().squared_error[static_cast<int>(job_.target_type)];
+    const size_t float_bytes = info(float_type_).row_bytes(job_.cols);
     double sum = 0.0;
     for (size_t row = 0; row < rows_; ++row) {
-      decode(job_.source_type, source_ + row * source_bytes_, 1, before);
-      decode(job_.target_type, target_ + row * target_bytes_, 1, after);
-      sum += kernels().squared_error(before, after, job_.cols);
+      sum += error_of_row(floats_ + row * float_bytes, float_type_, target_ + row * target_bytes_, job_.cols);
     }
     return sum;
   }
@@ -70,28 +63,29 @@ class Share {
     return bytes;
   }
 
-  void decode(Type type, const uint8_t* bytes, size_t rows, float* out) const {
-    const size_t blocks = rows * (job_.cols / static_cast<size_t>(info(type).block_width));
-    kernels().decode[static_cast<int>(type)](bytes, blocks, out);
-  }
-
-  // Where blocks are decoded to: scratch, or the target itself, which is then only checked.
-  float* float_rows() const {
-    static thread_local Scratch<float> floats;
-    if (job_.target_type == Type::F32) return reinterpret_cast<float*>(target_);
-    return floats.reserve(rows_ * job_.cols);
+  // To scratch, or to the target itself, which is then only checked.
+  void decode_source() {
+    static thread_local Scratch<float> scratch;
+    const size_t n = rows_ * job_.cols;
+    float* floats = job_.target_type == Type::F32 ? reinterpret_cast<float*>(target_) : scratch.reserve(n);
+    const size_t blocks = n / static_cast<size_t>(info(job_.source_type).block_width);
+    kernels().decode[static_cast<int>(job_.source_type)](source_, blocks, floats);
+    floats_ = reinterpret_cast<const uint8_t*>(floats);
+    float_type_ = Type::F32;
   }
 
   const RecodeJob& job_;
   size_t rows_, source_bytes_, target_bytes_;
   const uint8_t* source_;
+  const uint8_t* floats_;  // the source, or what it decodes to
+  Type float_type_;
   uint8_t* target_;
 };
 
 }  // namespace
 
 ShareResult recode_share(const RecodeJob& job, size_t first, size_t rows, int file) {
-  const Share share(job, first, rows);
+  Share share(job, first, rows);
   ShareResult result{share.encode(), 0, 0.0};
   if (result.status.problem != Problem::kNone) {
     result.status.row += first;

@@ -27,6 +27,9 @@ inline f32v load(const bfloat16* p) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits_u16x8), 16))};
 }
 inline i32v load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+inline i32v load_u8(const uint8_t* p) {
+  return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+}
 inline void store(float* p, f32v a) { _mm256_storeu_ps(p, a.v); }
 inline void store(int32_t* p, i32v a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v); }
 inline void store_u8(uint8_t* p, i32v a) {
@@ -100,6 +103,21 @@ inline i32v to_f16(f32v a) {
 inline f32v from_f16(i32v a) {
   const __m128i bits_u16x8 = _mm_packus_epi32(_mm256_castsi256_si128(a.v), _mm256_extracti128_si256(a.v, 1));
   return {_mm256_cvtph_ps(bits_u16x8)};
+}
+
+struct f64v {
+  __m256d low, high;
+};
+inline __m256d add_product(__m256d sum, __m128 a, __m128 b) {
+  return _mm256_fmadd_pd(_mm256_cvtps_pd(a), _mm256_cvtps_pd(b), sum);
+}
+inline f64v add_product(f64v sum, f32v a, f32v b) {
+  return {add_product(sum.low, _mm256_castps256_ps128(a.v), _mm256_castps256_ps128(b.v)),
+          add_product(sum.high, _mm256_extractf128_ps(a.v, 1), _mm256_extractf128_ps(b.v, 1))};
+}
+inline void store(double* p, f64v a) {
+  _mm256_storeu_pd(p, a.low);
+  _mm256_storeu_pd(p + 4, a.high);
 }
 
 inline void transpose(f32v (&m)[kLanes]) {

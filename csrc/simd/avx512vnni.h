@@ -29,6 +29,9 @@ inline f32v load(const bfloat16* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits_u16x16), 16))};
 }
 inline i32v load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline i32v load_u8(const uint8_t* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
 inline void store(float* p, f32v a) { _mm512_storeu_ps(p, a.v); }
 inline void store(int32_t* p, i32v a) { _mm512_storeu_si512(p, a.v); }
 inline void store_u8(uint8_t* p, i32v a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v)); }
@@ -87,6 +90,21 @@ inline i32v to_f16(f32v a) {
   return {_mm512_cvtepu16_epi32(_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))};
 }
 inline f32v from_f16(i32v a) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))}; }
+
+struct f64v {
+  __m512d low, high;
+};
+inline __m512d add_product(__m512d sum, __m256 a, __m256 b) {
+  return _mm512_fmadd_pd(_mm512_cvtps_pd(a), _mm512_cvtps_pd(b), sum);
+}
+inline f64v add_product(f64v sum, f32v a, f32v b) {
+  return {add_product(sum.low, _mm512_castps512_ps256(a.v), _mm512_castps512_ps256(b.v)),
+          add_product(sum.high, _mm512_extractf32x8_ps(a.v, 1), _mm512_extractf32x8_ps(b.v, 1))};
+}
+inline void store(double* p, f64v a) {
+  _mm512_storeu_pd(p, a.low);
+  _mm512_storeu_pd(p + 8, a.high);
+}
 
 inline void transpose(f32v (&m)[kLanes]) {
   // Stage s exchanges the halves of 2^s-row groups: first within 128-bit quarters, then between them.

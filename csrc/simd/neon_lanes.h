@@ -24,6 +24,12 @@ inline f32v load(const float* p) { return {vld1q_f32(p)}; }
 inline f32v load(const float16* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)))}; }
 inline f32v load(const bfloat16* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16))}; }
 inline i32v load(const int32_t* p) { return {vld1q_s32(p)}; }
+inline i32v load_u8(const uint8_t* p) {
+  uint32_t four_bytes;
+  std::memcpy(&four_bytes, p, sizeof four_bytes);
+  const uint16x8_t words_u16x8 = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four_bytes)));
+  return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(words_u16x8)))};
+}
 inline void store(float* p, f32v a) { vst1q_f32(p, a.v); }
 inline void store(int32_t* p, i32v a) { vst1q_s32(p, a.v); }
 inline uint16x4_t low_words(i32v a) { return vmovn_u32(vreinterpretq_u32_s32(a.v)); }
@@ -89,6 +95,18 @@ inline i32v as_bits(f32v a) { return {vreinterpretq_s32_f32(a.v)}; }
 inline f32v as_floats(i32v a) { return {vreinterpretq_f32_s32(a.v)}; }
 inline i32v to_f16(f32v a) { return {vreinterpretq_s32_u32(vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(a.v))))}; }
 inline f32v from_f16(i32v a) { return {vcvt_f32_f16(vreinterpret_f16_u16(low_words(a)))}; }
+
+struct f64v {
+  float64x2_t low, high;
+};
+inline f64v add_product(f64v sum, f32v a, f32v b) {
+  return {vfmaq_f64(sum.low, vcvt_f64_f32(vget_low_f32(a.v)), vcvt_f64_f32(vget_low_f32(b.v))),
+          vfmaq_f64(sum.high, vcvt_high_f64_f32(a.v), vcvt_high_f64_f32(b.v))};
+}
+inline void store(double* p, f64v a) {
+  vst1q_f64(p, a.low);
+  vst1q_f64(p + 2, a.high);
+}
 
 inline void transpose(f32v (&m)[kLanes]) {
   const float64x2_t even01 = vreinterpretq_f64_f32(vtrn1q_f32(m[0].v, m[1].v));

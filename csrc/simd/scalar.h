@@ -22,6 +22,7 @@ inline f32v load(const float* p) { return {*p}; }
 inline f32v load(const float16* p) { return {to_float(*p)}; }
 inline f32v load(const bfloat16* p) { return {to_float(*p)}; }
 inline i32v load(const int32_t* p) { return {*p}; }
+inline i32v load_u8(const uint8_t* p) { return {*p}; }
 inline void store(float* p, f32v a) { *p = a.v; }
 inline void store(int32_t* p, i32v a) { *p = a.v; }
 inline void store_u8(uint8_t* p, i32v a) { *p = static_cast<uint8_t>(a.v); }
@@ -84,6 +85,14 @@ inline i32v as_bits(f32v a) { return {static_cast<int32_t>(float_bits(a.v))}; }
 inline f32v as_floats(i32v a) { return {bits_float(static_cast<uint32_t>(a.v))}; }
 inline i32v to_f16(f32v a) { return {to_float16(a.v).bits}; }
 inline f32v from_f16(i32v a) { return {to_float(float16{static_cast<uint16_t>(a.v)})}; }
+
+struct f64v {
+  double v;
+};
+inline f64v add_product(f64v sum, f32v a, f32v b) {
+  return {sum.v + static_cast<double>(a.v) * static_cast<double>(b.v)};
+}
+inline void store(double* p, f64v a) { *p = a.v; }
 
 inline void transpose(f32v (&)[kLanes]) {}
 

@@ -9,6 +9,7 @@
 //
 //   type              f32v, i32v, maskv
 //   memory            load(const float* | const float16* | const bfloat16*), load(const int32_t*), store(p, v),
+//                     load_u8(const uint8_t*) -> i32v
 //                     store_u8(uint8_t*, i32v), store_u16(uint16_t*, i32v)   the low bits of each lane
 //                     store_low_bytes(uint8_t (&)[32], const i32v (&)[32 / kLanes])   those of 32 lanes
 //   arithmetic        + - * / on f32v, + - * & | ^ << >> on i32v, neg, abs, sqrt, fma(a, b, c) = a * b + c,
@@ -20,6 +21,8 @@
 //   conversion        to_f32(i32v); truncate(f32v) -> i32v, INT32_MIN when out of range or NaN;
 //                     as_bits(f32v) -> i32v, as_floats(i32v) -> f32v;
 //                     to_f16(f32v) -> i32v holding float16 bits; from_f16(i32v) -> f32v
+//   double            f64v, with as many lanes; add_product(sum, a, b) = sum + a * b, where a and b are f32v, so that
+//                     the product is exact; store(double*, f64v)
 //   transpose(m)      an f32v[kLanes] square, in place
 //   load_quads(first, stride, words)   words[i], i < 4: word i of the 16 bytes at first + lane * stride
 //

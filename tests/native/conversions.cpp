@@ -29,15 +29,18 @@ void encode(Results& results, Type target, const Source& source) {
   job.measure_error = true;
   const RecodeResult result = recode({job}, {});
 
+  const std::string name = std::string(info(target).name) + " from " + source.name;
   Hash hash;
   if (result.problem == Problem::kNone) {
     hash.add(blocks.data(), blocks.size());
-    hash.add(result.squared_errors.data(), sizeof(double));
+    Hash error;
+    error.add(result.squared_errors.data(), sizeof(double));
+    results.add("squared error of " + name, error.value());
   } else {
     const uint64_t where[] = {static_cast<uint64_t>(result.problem), result.row, result.col};
     hash.add(where, sizeof where);
   }
-  results.add(std::string("encode ") + info(target).name + " from " + source.name, hash.value());
+  results.add("encode " + name, hash.value());
 }
 
 void encode_all(Results& results, const Distribution& distribution) {
