@@ -59,6 +59,7 @@ class Pass {
       : jobs_(jobs), options_(options), shares_(jobs), squared_errors_(shares_.size()), failed_(shares_.size()) {}
 
   void run() {
+    kernels();  // throws here, where it may, if there are none
     for (size_t i = 0; i < kReadAhead; ++i) read_ahead_of(i);
     parallel_for(shares_.size(), options_.threads, [&](size_t) { take_next(); }, [&] { return report_progress(); });
     if (report_progress()) throw Interrupted{};
