@@ -21,26 +21,30 @@ size_t rows_per_share(const MatmulTask& task) {
   return std::max(kMostRows, wanted / kMostRows * kMostRows);
 }
 
-// The memory behind Activations for every token of a task.
+// The memory behind Activations for every token of a task; kept from one task to the next.
 class ActivationBuffer {
  public:
-  explicit ActivationBuffer(const MatmulTask& task)
-      : codes_((task.m * task.k + kReadPastCodes) / sizeof(CacheLine) + 1),
-        corrections_(task.m * (task.k / kCorrectionWidth)),
-        scales_(task.m * (task.k / static_cast<size_t>(info(task.type).block_width))),
-        tokens_(task.m) {}
-
-  Activations view() { return {codes_.data()->bytes, corrections_.data(), scales_.data(), tokens_}; }
+  Activations view(const MatmulTask& task) {
+    const size_t lines = (task.m * task.k + kReadPastCodes) / sizeof(CacheLine) + 1;
+    const size_t blocks = task.k / static_cast<size_t>(info(task.type).block_width);
+    return {at_least(lines, codes_)->bytes, at_least(task.m * (task.k / kCorrectionWidth), corrections_),
+            at_least(task.m * blocks, scales_), task.m};
+  }
 
  private:
   struct alignas(64) CacheLine {
     int8_t bytes[64];
   };
 
+  template <class Element>
+  static Element* at_least(size_t size, std::vector<Element>& memory) {
+    if (memory.size() < size) memory.resize(size);
+    return memory.data();
+  }
+
   std::vector<CacheLine> codes_;
   std::vector<int32_t> corrections_;
   std::vector<float> scales_;
-  size_t tokens_;
 };
 
 // The rows that are multiplied.
@@ -107,8 +111,8 @@ void matmul(const MatmulTask& task) {
     run_shares(task, table, made.empty() ? task.x : made.data(), {});
     return;
   }
-  ActivationBuffer buffer(task);
-  const Activations activations = buffer.view();
+  thread_local ActivationBuffer buffer;
+  const Activations activations = buffer.view(task);
   parallel_for(task.m, task.threads, [&](size_t t) { rows.quantize(t, activations); });
   run_shares(task, table, nullptr, activations);
 }
