@@ -1,4 +1,8 @@
+#include <pybind11/stl.h>
+
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "bindings/array_args.h"
 #include "bindings/bindings.h"
@@ -55,10 +59,27 @@ std::unique_ptr<SafeCache> make_cache(py::ssize_t layers, py::ssize_t kv_heads, 
               py::str(info(type).name));
 }
 
-py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, size_t heads, float scale) {
+using Tables = std::pair<py::array, py::array>;
+
+Rotation checked_rotation(const Tables& tables, size_t tokens, size_t head_dim) {
+  const auto& [cosines, sines] = tables;
+  Rotation rotation{};
+  rotation.cosines = input<float>(cosines, 2, "cosines");
+  rotation.sines = input<float>(sines, 2, "sines");
+  rotation.half = extent(cosines, 1);
+  check_extent(cosines, 0, tokens, "cosines");
+  check_extent(sines, 0, tokens, "sines");
+  check_extent(sines, 1, rotation.half, "sines");
+  if (2 * rotation.half <= head_dim) return rotation;
+  raise_error("ShapeError", "a head of " + std::to_string(head_dim) + " has no such number of pairs", "cosines",
+              py::int_(rotation.half));
+}
+
+py::array_t<float> attend(KvCache& cache, size_t layer, py::array& qkv, size_t heads, float scale,
+                          const std::optional<Tables>& tables) {
   const CacheGeometry& geometry = cache.geometry();
   AttendTask task{};
-  task.qkv = input<float>(qkv, 2, "qkv");
+  task.qkv = output<float>(qkv, 2, "qkv");
   task.tokens = extent(qkv, 0);
   task.heads = heads;
   task.scale = scale;
@@ -71,6 +92,7 @@ py::array_t<float> attend(KvCache& cache, size_t layer, const py::array& qkv, si
                 "heads", py::int_(heads));
   }
   check_extent(qkv, 1, cache.row_width(heads), "qkv");
+  if (tables) task.rotation = checked_rotation(*tables, task.tokens, geometry.head_dim);
   py::array_t<float> out({task.tokens, heads * geometry.head_dim});
   task.out = out.mutable_data();
   const size_t position = cache.length(layer);
@@ -99,13 +121,15 @@ void bind_attention(py::module_& module) {
           "call of attend appended can be taken back.")
       .def(
           "attend",
-          [](SafeCache& self, size_t layer, const py::array& qkv, size_t heads, float scale) {
-            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, scale); });
+          [](SafeCache& self, size_t layer, py::array& qkv, size_t heads, float scale,
+             const std::optional<Tables>& tables) {
+            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, scale, tables); });
           },
-          py::arg("layer"), py::arg("qkv"), py::arg("heads"), py::arg("scale"),
-          "Append the keys and values in rotated float32 qkv[m, (heads + 2 * kv_heads) * head_dim] to a layer and\n"
-          "return softmax(scale * q k^T) v for its queries, float32[m, heads * head_dim]. A query sees its own and\n"
-          "earlier positions, the last `window` of them if that is not 0.");
+          py::arg("layer"), py::arg("qkv"), py::arg("heads"), py::arg("scale"), py::arg("tables") = py::none(),
+          "Append the keys and values in float32 qkv[m, (heads + 2 * kv_heads) * head_dim] to a layer and return\n"
+          "softmax(scale * q k^T) v for its queries, float32[m, heads * head_dim]. A query sees its own and earlier\n"
+          "positions, the last `window` of them if that is not 0. Queries and keys are first rotated in place by\n"
+          "tables, two float32[m, half] of cosines and sines: pair i of a head is (i, i + half).");
 }
 
 }  // namespace phigguf

@@ -53,10 +53,10 @@ py::array_t<float> silu_mul_array(const py::array& gate_up) {
   return out;
 }
 
-py::tuple rope_table_arrays(const py::array& positions, const py::array& frequencies, float factor) {
+py::tuple rope_table_arrays(size_t start, size_t count, const py::array& frequencies, float factor) {
   RopeTableTask task{};
-  task.positions = input<int32_t>(positions, 1, "positions");
-  task.rows = extent(positions, 0);
+  task.start = start;
+  task.rows = count;
   task.frequencies = input<float>(frequencies, 1, "frequencies");
   task.half = extent(frequencies, 0);
   task.factor = factor;
@@ -65,29 +65,6 @@ py::tuple rope_table_arrays(const py::array& positions, const py::array& frequen
   task.sines = sines.mutable_data();
   without_gil([&] { fill_rope_tables(task); });
   return py::make_tuple(cosines, sines);
-}
-
-void rotate_array(py::array& x, size_t heads, size_t head_dim, const py::array& cosines, const py::array& sines) {
-  RopeTask task{};
-  task.x = output<float>(x, 2, "x");
-  task.rows = extent(x, 0);
-  task.stride = extent(x, 1);
-  task.cosines = input<float>(cosines, 2, "cosines");
-  task.sines = input<float>(sines, 2, "sines");
-  task.half = extent(cosines, 1);
-  task.heads = heads;
-  task.head_dim = head_dim;
-  check_extent(cosines, 0, task.rows, "cosines");
-  check_extent(sines, 0, task.rows, "sines");
-  check_extent(sines, 1, task.half, "sines");
-  if (head_dim == 0 || heads > task.stride / head_dim) {
-    raise_error("ShapeError", "x has no room for " + std::to_string(heads) + " heads", "head_dim", py::int_(head_dim));
-  }
-  if (2 * task.half > head_dim) {
-    raise_error("ShapeError", "a head of " + std::to_string(head_dim) + " has no such number of pairs", "cosines",
-                py::int_(task.half));
-  }
-  without_gil([&] { rotate(task); });
 }
 
 }  // namespace
@@ -103,11 +80,10 @@ void bind_float_ops(py::module_& module) {
              "e^(x - max) / sum(e^(x - max)) over the rows of float32 x[m, cols].");
   module.def("silu_mul", &silu_mul_array, py::arg("gate_up"),
              "silu(gate) * up for float32 gate_up[m, 2 * cols], the gate first: float32[m, cols].");
-  module.def("rope_tables", &rope_table_arrays, py::arg("positions"), py::arg("frequencies"), py::arg("factor"),
-             "factor * (cos, sin) of int32 positions[m] * float32 frequencies[half]: two float32[m, half].");
-  module.def("rotate", &rotate_array, py::arg("x"), py::arg("heads"), py::arg("head_dim"), py::arg("cosines"),
-             py::arg("sines"),
-             "Rotate the first heads of every row of float32 x[m, cols] in place; pair i is (i, i + half).");
+  module.def("rope_tables", &rope_table_arrays, py::arg("start"), py::arg("count"), py::arg("frequencies"),
+             py::arg("factor"),
+             "factor * (cos, sin) of positions start, start + 1, ... times float32 frequencies[half]: two\n"
+             "float32[count, half].");
 }
 
 }  // namespace phigguf

@@ -16,10 +16,18 @@ struct CachedLayer {
   size_t window;  // positions that a query sees, itself included; 0: all
 };
 
-// Rows of queries, keys and values side by side, [tokens][(heads + 2 * kv_heads) * head_dim], already rotated.
+// Cosines and sines for the first 2 * half dimensions of a head, [tokens][half].
+struct Rotation {
+  const float* cosines;
+  const float* sines;
+  size_t half;
+};
+
+// Rows of queries, keys and values side by side, [tokens][(heads + 2 * kv_heads) * head_dim].
 struct AttendTask {
-  const float* qkv;
+  float* qkv;
   size_t tokens, heads;
+  Rotation rotation;  // of queries and keys, in place, before all else
   float scale;
   float* out;  // [tokens][heads * head_dim]
 };

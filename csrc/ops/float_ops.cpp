@@ -52,19 +52,9 @@ void silu_mul(const float* gate_up, size_t rows, size_t cols, float* out) {
   });
 }
 
-void rotate(const RopeTask& task) {
-  const KernelTable& table = kernels();
-  for_each_row(task.rows, task.heads * task.head_dim, [&](size_t row) {
-    for (size_t head = 0; head < task.heads; ++head) {
-      table.rotate_halves(task.x + row * task.stride + head * task.head_dim, task.cosines + row * task.half,
-                          task.sines + row * task.half, task.half);
-    }
-  });
-}
-
 void fill_rope_tables(const RopeTableTask& task) {
   for_each_row(task.rows, task.half, [&](size_t row) {
-    const auto position = static_cast<float>(task.positions[row]);
+    const auto position = static_cast<float>(task.start + row);
     for (size_t i = 0; i < task.half; ++i) {
       const SinCos value = sin_cos(position * task.frequencies[i]);
       task.cosines[row * task.half + i] = value.cosine * task.factor;

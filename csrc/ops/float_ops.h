@@ -19,18 +19,9 @@ void softmax(const float* x, size_t rows, size_t cols, float* out);
 // gate_up[rows][2 * cols] holds the gate first.
 void silu_mul(const float* gate_up, size_t rows, size_t cols, float* out);
 
-// Rotates the first `heads` heads of each row of x[rows][stride] in place; the tables are [rows][half].
-struct RopeTask {
-  float* x;
-  size_t rows, stride, heads, head_dim, half;
-  const float* cosines;
-  const float* sines;
-};
-void rotate(const RopeTask& task);
-
 // cos and sin of the float32 angles position * frequency, times `factor`, into tables [rows][half].
 struct RopeTableTask {
-  const int32_t* positions;
+  size_t start;  // position of the first row
   size_t rows;
   const float* frequencies;
   size_t half;

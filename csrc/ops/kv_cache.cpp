@@ -52,23 +52,40 @@ uint8_t* KvCache::row(const Layer& layer, size_t half, size_t head, size_t posit
   return layer.pages[position / kPagePositions].get() + half * half_page_bytes() + in_page * row_bytes();
 }
 
-EncodeStatus KvCache::append(Layer& layer, const AttendTask& task) const {
+void KvCache::rotate(const AttendTask& task, size_t token) const {
+  const auto rotate_halves = kernels().rotate_halves;
+  const Rotation& tables = task.rotation;
+  float* heads = task.qkv + token * row_width(task.heads);
+  for (size_t head = 0; head < task.heads + geometry_.kv_heads; ++head) {
+    rotate_halves(heads + head * geometry_.head_dim, tables.cosines + token * tables.half,
+                  tables.sines + token * tables.half, tables.half);
+  }
+}
+
+EncodeStatus KvCache::append_one(const Layer& layer, const AttendTask& task, size_t token) const {
   const EncodeRows encode = kernels().encode[static_cast<int>(geometry_.type)];
-  const size_t head_dim = geometry_.head_dim;
+  const size_t head_dim = geometry_.head_dim, kv_heads = geometry_.kv_heads;
+  const float* source = task.qkv + token * row_width(task.heads) + task.heads * head_dim;
+  EncodeStatus status{Problem::kNone, 0};
+  for (size_t i = 0; i < 2 * kv_heads && status.problem == Problem::kNone; ++i) {
+    uint8_t* target = row(layer, i / kv_heads, i % kv_heads, layer.length + token);
+    status = encode({source + i * head_dim, Type::F32, 1, head_dim, nullptr, target});
+  }
+  return {status.problem, token};
+}
+
+EncodeStatus KvCache::append(Layer& layer, const AttendTask& task) const {
   release_unseen(layer);
   while (layer.pages.size() < pages_for(layer.length + task.tokens)) {
     layer.pages.push_back(std::make_unique<uint8_t[]>(2 * half_page_bytes()));
   }
   std::vector<EncodeStatus> status(task.tokens);
-  parallel_for(task.tokens, 0, [&](size_t t) {
-    const float* source = task.qkv + t * row_width(task.heads) + task.heads * head_dim;
-    for (size_t i = 0; i < 2 * geometry_.kv_heads && status[t].problem == Problem::kNone; ++i) {
-      uint8_t* target = row(layer, i / geometry_.kv_heads, i % geometry_.kv_heads, layer.length + t);
-      status[t] = encode({source + i * head_dim, Type::F32, 1, head_dim, nullptr, target});
-    }
+  parallel_for(task.tokens, 0, [&](size_t token) {
+    rotate(task, token);
+    status[token] = append_one(layer, task, token);
   });
-  for (size_t t = 0; t < task.tokens; ++t) {
-    if (status[t].problem != Problem::kNone) return {status[t].problem, t};
+  for (const EncodeStatus& one : status) {
+    if (one.problem != Problem::kNone) return one;
   }
   layer.length += task.tokens;
   return {Problem::kNone, 0};

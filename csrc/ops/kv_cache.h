@@ -36,8 +36,8 @@ class KvCache {
   // Forgets positions from n on; all of them where the window before n is gone.
   void truncate(size_t n);
 
-  // Appends the keys and values to a layer, then computes every query's output. Where a value does not fit the
-  // cache's type nothing is appended; the status's row is the token.
+  // Rotates queries and keys, appends keys and values to a layer, then computes every query's output. Where a value
+  // does not fit the cache's type nothing is appended; the status's row is the token.
   EncodeStatus attend(size_t layer, const AttendTask& task);
 
  private:
@@ -52,6 +52,8 @@ class KvCache {
   size_t first_page_seen(size_t position) const;
   void release_unseen(Layer& layer) const;
   uint8_t* row(const Layer& layer, size_t half, size_t head, size_t position) const;
+  void rotate(const AttendTask& task, size_t token) const;
+  EncodeStatus append_one(const Layer& layer, const AttendTask& task, size_t token) const;
   EncodeStatus append(Layer& layer, const AttendTask& task) const;
 
   CacheGeometry geometry_;

@@ -283,6 +283,36 @@ def test_geometry_is_checked(arguments, error, message):
         _core.KvCache(*arguments)
 
 
+@pytest.mark.parametrize(("head_dim", "pairs"), [(64, 32), (96, 36), (6, 3)])
+def test_queries_and_keys_are_rotated_before(isa, head_dim, pairs):
+    case, angles = Case(20, heads=3, kv_heads=1, head_dim=head_dim), gaussian(20, pairs, 3)
+    c, s = np.cos(angles), np.sin(angles)
+    given, attended = case.qkv.copy(), case.cache().attend(0, case.qkv, 3, 0.125, (c, s))
+    expected = given.copy()
+    for head in range(3 + 1):
+        first = slice(head * head_dim, head * head_dim + pairs)
+        second = slice(first.stop, first.stop + pairs)
+        expected[:, first] = given[:, first] * c - given[:, second] * s
+        expected[:, second] = given[:, second] * c + given[:, first] * s
+    assert identical(case.qkv, expected)
+    assert identical(attended, case.run())
+
+
+def test_tables_are_checked():
+    case, table = Case(3), gaussian(3, 32)
+    for tables, message in (
+        ((table[:2], table), "cosines: axis 0 must have length 3"),
+        ((table, table[:2]), "sines: axis 0 must have length 3"),
+        ((table, gaussian(3, 31)), "sines: axis 1 must have length 32"),
+        ((gaussian(3, 33), gaussian(3, 33)), "a head of 64 has no such number of pairs"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            case.cache().attend(0, case.qkv, 4, 0.125, tables)
+    case.qkv.flags.writeable = False
+    with pytest.raises(TypeError, match="qkv must be writeable"):
+        case.cache().attend(0, case.qkv, 4, 0.125, (table, table))
+
+
 def test_arguments_are_checked():
     case = Case(3)
     cache = case.cache()

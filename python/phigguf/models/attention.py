@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
-from .._core import rotate
 from .network import Floats, Piece, joined
 from .rope import Rope
 from .shape import Shape
@@ -23,13 +21,12 @@ class Attention:
     """
 
     def __init__(self, shape: Shape, rope: Rope, pieces: Sequence[Piece]) -> None:
-        tables = [rope.tables(len(p.cache), len(p.tokens), p.length) for p in pieces]
-        self._cosines, self._sines = (joined(parts) for parts in zip(*tables, strict=True))
-        ends = list(accumulate(len(p.tokens) for p in pieces))
-        self._caches = [
-            (p.cache, slice(end - len(p.tokens), end)) for p, end in zip(pieces, ends, strict=True)
-        ]
         self._shape = shape
+        self._parts, end = [], 0
+        for piece in pieces:
+            begin, end = end, end + len(piece.tokens)
+            tables = rope.tables(len(piece.cache), len(piece.tokens), piece.length)
+            self._parts.append((piece.cache, slice(begin, end), tables))
 
     def __call__(self, layer: int, qkv: Floats) -> Floats:
         """Rotate queries and keys in place, append keys and values to the caches, and attend.
@@ -46,10 +43,9 @@ class Attention:
         float32 [tokens, heads head_dim]
         """
         shape = self._shape
-        rotate(qkv, shape.heads + shape.kv_heads, shape.head_dim, self._cosines, self._sines)
         return joined(
             [
-                cache.attend(layer, qkv[rows], shape.heads, shape.scale)
-                for cache, rows in self._caches
+                cache.attend(layer, qkv[rows], shape.heads, shape.scale, tables)
+                for cache, rows, tables in self._parts
             ]
         )

@@ -58,8 +58,7 @@ class Rope:
             Of the whole sequence.
         """
         frequencies = self.long_frequencies if self.is_long(length) else self.frequencies
-        positions = np.arange(start, start + count, dtype=np.int32)
-        return _core.rope_tables(positions, frequencies, self.factor)
+        return _core.rope_tables(start, count, frequencies, self.factor)
 
 
 def frequencies(theta: float, dims: int, factors: Floats | None = None) -> Floats:
