@@ -16,7 +16,7 @@ from .shape import Shape
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Piece:
     """Consecutive tokens of one sequence, read together with pieces of other sequences.
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 from .. import _core
 from ..errors import InvalidArgument
@@ -116,8 +114,8 @@ class Session:
         return change - len(self) if len(self) < change < len(self) + count else count
 
     def _checked(self, tokens: Sequence[int], name: str) -> list[int]:
-        ids = [int(token) for token in tokens]
-        room = self.n_ctx - len(self)
+        ids = list(map(int, tokens))
+        room = self.n_ctx - len(self.tokens)
         if not 1 <= len(ids) <= room:
             raise InvalidArgument(
                 f"needs from 1 to {room} tokens: n_ctx is {self.n_ctx}, of which "
@@ -179,43 +177,40 @@ def forward_together(
     )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Reading:
     """Tokens on their way into a session, after those that its cache has lost."""
 
     session: Session
     new: list[int]
     last_only: bool
+    unread: list[int] = field(default_factory=list)
     logits: list[Floats] = field(default_factory=list)
-
-    @property
-    def length(self) -> int:
-        """Tokens of the whole sequence."""
-        return len(self.session) + len(self.new)
-
-    @property
-    def left(self) -> int:
-        """Tokens that the cache does not have."""
-        return self.length - len(self.session._cache)
 
     def begin(self) -> None:
         """Drop what is cached if LongRoPE rotates it differently from now on."""
         session = self.session
-        is_long = session._network.rope.is_long(self.length)
+        is_long = session._network.rope.is_long(self._length)
         if is_long != session._cached_as_long:
             session._cache.truncate(0)
             session._cached_as_long = is_long
+        self.unread = session.tokens[len(session._cache) :] + self.new
 
-    def piece(self, most: int) -> Piece:
-        """Return the next tokens, at most so many."""
-        session, start = self.session, len(self.session._cache)
-        unread = session.tokens[start:] + self.new[max(start - len(session), 0) :]
-        return Piece(unread[:most], session._cache, self.length)
+    def next_piece(self, most: int) -> Piece:
+        """Take the next tokens, at most so many."""
+        piece = Piece(self.unread[:most], self.session._cache, self._length)
+        self.unread = self.unread[most:]
+        return piece
 
-    def rows_wanted(self, piece: Piece) -> int:
-        """Count the last tokens of a piece just read whose logits are wanted."""
+    def rows_wanted(self, count: int) -> int:
+        """Count those of the last `count` tokens taken whose logits are wanted."""
         wanted = 1 if self.last_only else len(self.new)
-        return max(0, min(len(piece.tokens), wanted - self.left))
+        return max(0, min(count, wanted - len(self.unread)))
+
+    @property
+    def _length(self) -> int:
+        """Tokens of the whole sequence."""
+        return len(self.session.tokens) + len(self.new)
 
 
 def _read(readings: list[_Reading]) -> list[Floats]:
@@ -223,8 +218,10 @@ def _read(readings: list[_Reading]) -> list[Floats]:
     try:
         for reading in readings:
             reading.begin()
-        for chunk in _chunks(readings):
-            _read_chunk(*chunk)
+        waiting = readings
+        while waiting:
+            _read_chunk(waiting)
+            waiting = [reading for reading in waiting if reading.unread]
     except BaseException:
         for reading in readings:
             # Layers that were reached already have more than the others.
@@ -236,33 +233,26 @@ def _read(readings: list[_Reading]) -> list[Floats]:
     return [joined(reading.logits) for reading in readings]
 
 
-def _chunks(readings: list[_Reading]) -> Iterator[tuple[list[_Reading], list[Piece]]]:
-    """Take what is to be read, sequence after sequence, `CHUNK` tokens at a time."""
-    waiting = deque(readings)
-    while waiting:
-        chunk, pieces, room = [], [], CHUNK
-        while waiting and room:
-            reading = waiting[0]
-            piece = reading.piece(room)
-            if len(piece.tokens) == reading.left:
-                waiting.popleft()
-            room -= len(piece.tokens)
-            chunk.append(reading)
-            pieces.append(piece)
-        yield chunk, pieces
-
-
-def _read_chunk(readings: list[_Reading], pieces: list[Piece]) -> None:
-    """Run the network once over pieces, and share out the logits that are wanted."""
+def _read_chunk(readings: list[_Reading]) -> None:
+    """Run the network once over the next `CHUNK` tokens, and share out the logits wanted."""
+    pieces: list[Piece] = []
+    counts: list[int] = []
+    rows: list[int] = []
+    end = 0
+    for reading in readings:
+        if end == CHUNK:
+            break
+        pieces.append(reading.next_piece(CHUNK - end))
+        end += len(pieces[-1].tokens)
+        counts.append(reading.rows_wanted(len(pieces[-1].tokens)))
+        rows += range(end - counts[-1], end)
     network = readings[0].session._network
     x = network.forward(pieces)
-    counts = [reading.rows_wanted(piece) for reading, piece in zip(readings, pieces, strict=True)]
-    ends = accumulate(len(piece.tokens) for piece in pieces)
-    rows = [row for end, n in zip(ends, counts, strict=True) for row in range(end - n, end)]
-    logits = network.logits(x if len(rows) == len(x) else x[rows])
-    ends = accumulate(counts)
-    for reading, end, n in zip(readings, ends, counts, strict=True):
-        reading.logits.append(logits[end - n : end])
+    logits = network.logits(x if len(rows) == end else x[rows])
+    begin = 0
+    for reading, count in zip(readings, counts, strict=False):  # the others had no room
+        reading.logits.append(logits[begin : begin + count])
+        begin += count
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
