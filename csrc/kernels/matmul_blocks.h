@@ -18,17 +18,6 @@ PHIGGUF_BEGIN_ISA
 
 constexpr size_t kFewestTileTokens = 13;  // fewer are multiplied faster in vectors
 
-// Asks for a part of the kRows rows that come next, a share of it from each of several streams: no stream is followed
-// past the end of its page, and one does not fill the memory bus.
-inline void fetch_rows(const uint8_t* rows, size_t row_bytes, size_t begin, size_t size) {
-  constexpr size_t kStreams = 4, kRowsEach = (kRows + kStreams - 1) / kStreams, kCacheLine = 64;
-  for (size_t i = 0; i < kRowsEach * size; i += kCacheLine) {
-    for (size_t first = 0; first < kRows; first += kRowsEach) {
-      __builtin_prefetch(rows + first * row_bytes + kRowsEach * begin + i, 0, 2);
-    }
-  }
-}
-
 // Rows row .. row + kRows - 1 (those that exist) times tokens first .. first + n - 1.
 template <class Format, class Products>
 inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t n, f32v* acc) {
@@ -37,11 +26,11 @@ inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t
   const uint8_t* weights = job.weights + row * row_bytes;
   for (size_t i = 0; i < n * kRowVectors; ++i) acc[i] = set(0.0f);
   for (size_t b = 0; b < blocks; ++b) {
-    fetch_rows(weights + kRows * row_bytes, row_bytes, b * kBlockBytes, kBlockBytes);
+    RowFetcher next_rows(weights + kRows * row_bytes, row_bytes, b * kBlockBytes, kBlockBytes);
     RowBlocks<Format> rows[kRowVectors];
     for (size_t r = 0; r < kRowVectors; ++r) {
       const size_t above = r * kLanes < left ? r * kLanes : 0;  // rows that do not exist repeat the first ones
-      rows[r].load(weights + above * row_bytes + b * kBlockBytes, row_bytes, left - above);
+      rows[r].load(weights + above * row_bytes + b * kBlockBytes, row_bytes, left - above, next_rows);
     }
     Products(rows).add_to(acc, job.activations, b, first, n);
   }

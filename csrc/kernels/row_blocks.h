@@ -34,6 +34,42 @@ struct TokenBlocks {
   i32v min_sum(int token, int j) const { return correction(token, Product<Format>::kStarts + j); }
 };
 
+// Asks for memory that is read later: a part of the kRows rows that come next, a share of it from each of several
+// streams. No stream is followed past the end of its page, and one does not fill the memory bus. A core waits for few
+// lines at once and stops when it wants more, so it takes a step of a line from each with every load of what is here.
+class RowFetcher {
+ public:
+  // Bytes begin .. begin + size - 1 of each row, or as many others.
+  RowFetcher(const uint8_t* rows, size_t row_bytes, size_t begin, size_t size)
+      : next_(rows + kRowsEach * begin), end_(next_ + kRowsEach * size), stream_bytes_(kRowsEach * row_bytes) {}
+
+  void step() {
+    if (next_ >= end_) return;
+    for (size_t stream = 0; stream < kStreams; ++stream) __builtin_prefetch(next_ + stream * stream_bytes_, 0, 2);
+    next_ += kCacheLine;
+  }
+
+ private:
+  static constexpr size_t kStreams = 4, kRowsEach = (kRows + kStreams - 1) / kStreams, kCacheLine = 64;
+  const uint8_t *next_, *end_;
+  size_t stream_bytes_;
+};
+
+// LaneBytes that fetches something else meanwhile.
+class FetchingLaneBytes {
+ public:
+  FetchingLaneBytes(const uint8_t* first, size_t stride, RowFetcher& fetcher)
+      : bytes_(first, stride), fetcher_(fetcher) {}
+  void quad(size_t offset, i32v (&words)[4]) const {
+    bytes_.quad(offset, words);
+    fetcher_.step();
+  }
+
+ private:
+  LaneBytes bytes_;
+  RowFetcher& fetcher_;
+};
+
 // One block of kLanes rows.
 template <class Format>
 struct RowBlocks {
@@ -44,15 +80,15 @@ struct RowBlocks {
   i32v min_pair[P::kMinSums + 1], scale_pair[P::kMinSums + 1];  // those of two neighbours, as words
 
   // The block at `first` and those of the following rows, of which there are `rows` at least once.
-  void load(const uint8_t* first, size_t row_bytes, size_t rows) {
+  void load(const uint8_t* first, size_t row_bytes, size_t rows, RowFetcher& fetcher) {
     if (rows >= kLanes) {
-      unpack(LaneBytes(first, row_bytes));
+      unpack(FetchingLaneBytes(first, row_bytes, fetcher));
     } else {
       typename Format::Block blocks[kLanes];  // the last row stands in for those that do not exist
       for (size_t l = 0; l < kLanes; ++l) {
         std::memcpy(&blocks[l], first + (l < rows ? l : rows - 1) * row_bytes, sizeof blocks[l]);
       }
-      unpack(LaneBytes(reinterpret_cast<const uint8_t*>(blocks), sizeof blocks[0]));
+      unpack(FetchingLaneBytes(reinterpret_cast<const uint8_t*>(blocks), sizeof blocks[0], fetcher));
     }
   }
 
@@ -73,7 +109,7 @@ struct RowBlocks {
   }
 
  private:
-  void unpack(const LaneBytes& bytes) {
+  void unpack(const FetchingLaneBytes& bytes) {
     Format::unpack(bytes, fields);
     scale = from_f16(fields.scale);
     min = from_f16(fields.min);
