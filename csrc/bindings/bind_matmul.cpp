@@ -5,6 +5,7 @@
 
 #include "bindings/array_args.h"
 #include "bindings/bindings.h"
+#include "ops/feed_forward.h"
 #include "ops/float_ops.h"
 #include "ops/grouped_matmul.h"
 #include "ops/matmul.h"
@@ -41,7 +42,13 @@ size_t width_of(const py::array& x) {
 void take_activations(MatmulTask& task, const py::array& x) {
   task.x = input<float>(x, 2, "x");
   task.m = extent(x, 0);
-  check_extent(x, 1, task.gated ? 2 * task.k : task.k, "x");
+  check_extent(x, 1, task.k, "x");
+}
+
+void take_norm(MatmulTask& task, const py::array& norm, float epsilon) {
+  task.norm = input<float>(norm, 1, "norm");
+  check_extent(norm, 0, task.k, "norm");
+  task.epsilon = epsilon;
 }
 
 template <class Multiply>
@@ -59,18 +66,13 @@ class Weight {
 
   size_t size() const { return task_.n; }
   const py::array& data() const { return data_; }
+  const MatmulTask& task() const { return task_; }
 
-  py::array linear(const py::array& x, const std::optional<py::array>& norm, float epsilon, bool gated,
+  py::array linear(const py::array& x, const std::optional<py::array>& norm, float epsilon,
                    const std::optional<py::array>& add_to) const {
     MatmulTask task = task_;
-    task.gated = gated;
     take_activations(task, x);
-    if (norm) {
-      if (gated) throw py::type_error("x is either normalized or gated");
-      task.norm = input<float>(*norm, 1, "norm");
-      check_extent(*norm, 0, task.k, "norm");
-      task.epsilon = epsilon;
-    }
+    if (norm) take_norm(task, *norm, epsilon);
     if (!add_to) return product(task, matmul);
     if (add_to->is(x)) throw py::type_error("add_to must not be x");
     py::array out = *add_to;
@@ -100,6 +102,16 @@ class Weight {
   MatmulTask task_;
   py::array data_;
 };
+
+void add_swiglu_array(py::array& x, const py::array& norm, float epsilon, const Weight& gate_up, const Weight& down) {
+  MatmulTask first = gate_up.task();
+  float* rows = output<float>(x, 2, "x");
+  check_extent(x, 1, first.k, "x");
+  check_extent(x, 1, down.task().n, "x");
+  check_extent(gate_up.data(), 0, 2 * down.task().k, "gate_up");
+  take_norm(first, norm, epsilon);
+  without_gil([&] { add_swiglu(rows, extent(x, 0), first, down.task()); });
+}
 
 py::array_t<float> matmul_array(const py::array& x, const py::array& weights, const std::string& type, int threads) {
   MatmulTask task = task_with(weights, type, width_of(x));
@@ -143,11 +155,14 @@ void bind_matmul(py::module_& module) {
       .def("__len__", &Weight::size)
       .def_property_readonly("data", &Weight::data, "w itself.")
       .def("linear", &Weight::linear, py::arg("x"), py::kw_only(), py::arg("norm") = py::none(),
-           py::arg("epsilon") = 0.0f, py::arg("gated") = false, py::arg("add_to") = py::none(),
+           py::arg("epsilon") = 0.0f, py::arg("add_to") = py::none(),
            "float32 x[m, cols] times the transpose: float32[m, n]. Multiplies rms_norm(x, norm, epsilon) where there\n"
-           "is a norm, and silu_mul(x) where x[m, 2 * cols] is gated. The product is added to float32 add_to[m, n] in\n"
-           "place, if there is one, and returned.")
+           "is a norm. The product is added to float32 add_to[m, n] in place, if there is one, and returned.")
       .def("rows", &Weight::rows, py::arg("ids"), "Rows int32 ids[m] as float32[m, cols].");
+  module.def(
+      "add_swiglu", &add_swiglu_array, py::arg("x"), py::arg("norm"), py::arg("epsilon"), py::arg("gate_up"),
+      py::arg("down"),
+      "Add down.linear(silu_mul(gate_up.linear(x, norm=norm, epsilon=epsilon))) to float32 x[m, hidden] in place.");
   module.def("matmul", &matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("threads") = 0,
              "float32 x[m, k] times the transpose of w[n, row bytes], whose rows are of a tensor type: float32[m, n].");
   module.def("grouped_matmul", &grouped_matmul_array, py::arg("x"), py::arg("w"), py::arg("type"), py::arg("counts"),

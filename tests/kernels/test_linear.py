@@ -41,12 +41,6 @@ def test_rows_may_be_normalized(isa, weight, norm, tokens):
     assert identical(weight.linear(x, norm=norm, epsilon=EPSILON), expected)
 
 
-@pytest.mark.parametrize("tokens", [1, TOKENS])
-def test_rows_may_be_gated(isa, weight, tokens):
-    gate_up = gaussian(tokens, 2 * COLS)
-    assert identical(weight.linear(gate_up, gated=True), weight.linear(_core.silu_mul(gate_up)))
-
-
 def test_products_may_be_added(isa, weight):
     x, residual = gaussian(TOKENS, COLS), gaussian(TOKENS, ROWS, 4)
     expected = residual + weight.linear(x)
@@ -59,10 +53,8 @@ def test_arguments_are_checked(norm):
     x, out = gaussian(TOKENS, COLS), np.zeros((TOKENS, ROWS), np.float32)
     with pytest.raises(ShapeError, match="norm: axis 0 must have length 512"):
         weight.linear(x, norm=norm[:-1].copy())
-    with pytest.raises(ShapeError, match="x: axis 1 must have length 1024"):
-        weight.linear(gaussian(TOKENS, 2 * COLS - 1), gated=True)
-    with pytest.raises(TypeError, match="either normalized or gated"):
-        weight.linear(gaussian(TOKENS, 2 * COLS), norm=norm, gated=True)
+    with pytest.raises(ShapeError, match="x: axis 1 must have length 512"):
+        weight.linear(gaussian(TOKENS, COLS - 1))
     with pytest.raises(ShapeError, match="add_to: axis 1 must have length 37"):
         weight.linear(x, add_to=np.zeros((TOKENS, ROWS - 1), np.float32))
     with pytest.raises(TypeError, match="add_to must be a C-contiguous float32"):
@@ -73,3 +65,34 @@ def test_arguments_are_checked(norm):
     out.flags.writeable = False
     with pytest.raises(TypeError, match="add_to must be writeable"):
         weight.linear(x, add_to=out)
+
+
+@pytest.mark.parametrize("tokens", [1, TOKENS])
+@pytest.mark.parametrize("type", TYPES)
+def test_a_swiglu_is_its_parts(isa, type, tokens, norm):
+    gate_up, down = (
+        _core.Weight(quantize(gaussian(rows, cols, rows), type), type, cols)
+        for rows, cols in ((2 * 768, COLS), (COLS, 768))
+    )
+    x = gaussian(tokens, COLS)
+    expected = x + down.linear(_core.silu_mul(gate_up.linear(x, norm=norm, epsilon=EPSILON)))
+    _core.add_swiglu(x, norm, EPSILON, gate_up, down)
+    assert identical(x, expected)
+
+
+def test_arguments_of_a_swiglu_are_checked(norm):
+    def weight(rows, cols):
+        return _core.Weight(gaussian(rows, cols).view(np.uint8), "F32", cols)
+
+    x, gate_up, down = gaussian(TOKENS, COLS), weight(64, COLS), weight(COLS, 32)
+    for arguments, message in (
+        ((gaussian(TOKENS, 40), norm, 0.1, gate_up, down), "x: axis 1 must have length 512"),
+        ((x, norm[1:].copy(), 0.1, gate_up, down), "norm: axis 0 must have length 512"),
+        ((x, norm, 0.1, gate_up, weight(COLS, 31)), "gate_up: axis 0 must have length 62"),
+        ((x, norm, 0.1, gate_up, weight(COLS - 1, 32)), "x: axis 1 must have length 511"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            _core.add_swiglu(*arguments)
+    x.flags.writeable = False
+    with pytest.raises(TypeError, match="x must be writeable"):
+        _core.add_swiglu(x, norm, 0.1, gate_up, down)

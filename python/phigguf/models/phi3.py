@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._core import Weight
+from .._core import Weight, add_swiglu
 from ..io.gguf import GGUFFile
 from .attention import Attention
 from .network import Piece, tokens_of
@@ -66,8 +66,7 @@ class Phi3:
         for i, layer in enumerate(self.layers):
             qkv = layer.attn_qkv.linear(x, norm=layer.attn_norm, epsilon=epsilon)
             layer.attn_output.linear(attention(i, qkv), add_to=x)
-            gate_up = layer.ffn_up.linear(x, norm=layer.ffn_norm, epsilon=epsilon)
-            layer.ffn_down.linear(gate_up, gated=True, add_to=x)
+            add_swiglu(x, layer.ffn_norm, epsilon, layer.ffn_up, layer.ffn_down)
         return x
 
     def logits(self, x: Floats) -> Floats:
