@@ -172,14 +172,20 @@ class Attention {
   }
 
   void attend_block(size_t start, float* part) const {
+    Prefetch next = block_after(start);
+    const size_t share = kKeys * job_.keys.row_bytes * kTileRows / rows_ / 2;  // each tile is visited twice
     turn_keys(start);
     for_tiles(start, [&](Interval rows, Interval seen) {
+      next.fetch(share);
       multiply_keys(rows, whole_runs(seen.end));
       weigh(start, rows, whole_runs(seen.end), part);
     });
     const size_t count = smaller(cached() - start, kKeys);
     decode_rows(address(job_.values, start), job_.values.row_bytes, count, values_);
-    for_tiles(start, [&](Interval rows, Interval seen) { add_values<float>(rows, seen, values_, part); });
+    for_tiles(start, [&](Interval rows, Interval seen) {
+      next.fetch(share);
+      add_values<float>(rows, seen, values_, part);
+    });
   }
 
   // keys_[d][j]

@@ -68,16 +68,9 @@ class RowState {
   }
 
   static float highest_of(const float* scores, size_t columns) {
-    Partials tops = load_partials(scores);
-    for (size_t j = kPartials; j < columns; j += kPartials) {
-      for (size_t v = 0; v < kVectors; ++v) tops.v[v] = max(load(scores + j + v * kLanes), tops.v[v]);
-    }
-    float top[kPartials];
-    store_partials(top, tops);
-    for (int half = kPartials / 2; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) top[i] = top[i] > top[i + half] ? top[i] : top[i + half];
-    }
-    return top[0];
+    f32v tops = load(scores);
+    for (size_t j = kLanes; j < columns; j += kLanes) tops = max(load(scores + j), tops);
+    return highest_lane(tops);
   }
 
   float* o_;

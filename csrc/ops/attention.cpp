@@ -43,7 +43,7 @@ class AttentionShares {
   }
 
  private:
-  static constexpr size_t kRows = 96;  // queries that share the reading of keys and values
+  static constexpr size_t kRows = 192;  // queries that share the reading of keys and values
   static constexpr size_t kSharesPerThread = 4;
 
   void run_by_spans(size_t shares, size_t first_span, size_t spans) const {

@@ -120,6 +120,12 @@ inline void store(double* p, f64v a) {
   _mm256_storeu_pd(p + 4, a.high);
 }
 
+inline float highest_lane(f32v a) {
+  const __m128 fours = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  const __m128 pairs = _mm_max_ps(fours, _mm_movehl_ps(fours, fours));
+  return _mm_cvtss_f32(_mm_max_ss(pairs, _mm_movehdup_ps(pairs)));
+}
+
 inline void transpose(f32v (&m)[kLanes]) {
   __m256 quads[8];
   for (int i = 0; i < 8; i += 4) {

@@ -106,6 +106,8 @@ inline void store(double* p, f64v a) {
   _mm512_storeu_pd(p + 8, a.high);
 }
 
+inline float highest_lane(f32v a) { return _mm512_reduce_max_ps(a.v); }
+
 inline void transpose(f32v (&m)[kLanes]) {
   // Stage s exchanges the halves of 2^s-row groups: first within 128-bit quarters, then between them.
   __m512 pairs[16], quads[16];

@@ -108,6 +108,8 @@ inline void store(double* p, f64v a) {
   vst1q_f64(p + 2, a.high);
 }
 
+inline float highest_lane(f32v a) { return vmaxvq_f32(a.v); }
+
 inline void transpose(f32v (&m)[kLanes]) {
   const float64x2_t even01 = vreinterpretq_f64_f32(vtrn1q_f32(m[0].v, m[1].v));
   const float64x2_t odd01 = vreinterpretq_f64_f32(vtrn2q_f32(m[0].v, m[1].v));

@@ -94,6 +94,8 @@ inline f64v add_product(f64v sum, f32v a, f32v b) {
 }
 inline void store(double* p, f64v a) { *p = a.v; }
 
+inline float highest_lane(f32v a) { return a.v; }
+
 inline void transpose(f32v (&)[kLanes]) {}
 
 inline void load_quads(const uint8_t* first, size_t, i32v (&words)[4]) { std::memcpy(words, first, 16); }

@@ -23,6 +23,7 @@
 //                     to_f16(f32v) -> i32v holding float16 bits; from_f16(i32v) -> f32v
 //   double            f64v, with as many lanes; add_product(sum, a, b) = sum + a * b, where a and b are f32v, so that
 //                     the product is exact; store(double*, f64v)
+//   highest_lane(a)   the largest lane, none being NaN, as a float
 //   transpose(m)      an f32v[kLanes] square, in place
 //   load_quads(first, stride, words)   words[i], i < 4: word i of the 16 bytes at first + lane * stride
 //

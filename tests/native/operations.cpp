@@ -123,6 +123,10 @@ inline void visit_lane_operations(const Visitor& visit) {
   for (int l = 0; l < kLanes; ++l) right[l] = any(load(order) == set(l)) && !any(load(order) == set(kLanes));
   visit("any", load(right));
 
+  for (int l = 0; l < kLanes; ++l)
+    right[l] = highest_lane(select(load(order) == set(l), set(-1.0f), set(-2.0f))) == -1.0f;
+  visit("highest_lane", load(right));
+
   f32v square[kLanes];
   for (int row = 0; row < kLanes; ++row) square[row] = to_f32(load(order) + set(kLanes * row));
   transpose(square);
