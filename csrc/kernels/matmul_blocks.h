@@ -40,8 +40,8 @@ template <class Format, class Products>
 inline void multiply_all(const MatmulJob& job) {
   constexpr size_t kTokensAtOnce = Products::kTokensAtOnce;  // whose sums wait on the stack between blocks
   f32v acc[kTokensAtOnce * kRowVectors];
-  for (size_t row = 0; row < job.rows; row += kRows) {
-    for (size_t first = 0; first < job.tokens; first += kTokensAtOnce) {
+  for (size_t first = 0; first < job.tokens; first += kTokensAtOnce) {  // whose activations a cache can hold
+    for (size_t row = 0; row < job.rows; row += kRows) {
       const size_t n = job.tokens - first < kTokensAtOnce ? job.tokens - first : kTokensAtOnce;
       multiply_rows<Format, Products>(job, row, first, n, acc);
       for (size_t i = 0; i < n * kRowVectors; ++i) {

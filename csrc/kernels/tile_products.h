@@ -22,7 +22,7 @@ class TileProducts {
   static constexpr int kParts = parts_of_code();
 
  public:
-  static constexpr size_t kTokensAtOnce = 512;
+  static constexpr size_t kTokensAtOnce = 256;
   static constexpr int kBytes = Format::kWidth < 64 ? Format::kWidth : 64;  // of a token, in a tile
   using Tiles = SumTiles<kBytes, kParts>;                                   // one has to live while products are added
 
@@ -45,6 +45,7 @@ class TileProducts {
       Tiles::zero();
       for (size_t step = 0; step < kSteps; ++step) {
         Tiles::add_products(now.x.codes, Format::kWidth, codes_, static_cast<int>(step) * kBytes / 4);
+        fetch(now.x.codes + Format::kWidth * kTileTokens + kBytes * step);
         if (t > 0) scale(sums, before, kTokensOfStep * step, kTokensOfStep * (step + 1));
       }
       Tiles::store(sums);
@@ -59,6 +60,11 @@ class TileProducts {
     TokenBlocks<Format> x;
     f32v* acc;
   };
+
+  // The same bytes of the tokens after these.
+  static void fetch(const int8_t* codes) {
+    for (size_t t = 0; t < kTileTokens; ++t) __builtin_prefetch(codes + Format::kWidth * t);
+  }
 
   void scale(const Sums& sums, const Group& group, size_t begin, size_t end) const {
     for (int t = static_cast<int>(begin); t < static_cast<int>(end); ++t) {

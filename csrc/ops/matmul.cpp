@@ -11,13 +11,15 @@ namespace {
 
 constexpr size_t kMostRows = 32;  // that a kernel takes together
 
-// Weight rows per share: several shares for each thread, but none so small that handing it out costs more than it.
+// Weight rows per share: several shares for each thread, but none so small that handing it out costs more than it, nor
+// so large that it is waited for. Of many tokens, the rows of a share but the first find the activations in a cache.
 size_t rows_per_share(const MatmulTask& task) {
-  constexpr size_t kFewestProducts = 1 << 15, kMostProducts = 1 << 18, kSharesPerThread = 4;
-  const size_t products_per_row = std::max<size_t>(1, task.k * std::min<size_t>(task.m, 64));
+  constexpr size_t kFewestProducts = 1 << 15, kSharesPerThread = 4, kManyTokens = 64;
+  const size_t most_products = task.m < kManyTokens ? 1 << 18 : 1 << 25;
+  const size_t products_per_row = std::max<size_t>(1, task.k * std::min(task.m, kManyTokens));
   const auto threads = static_cast<size_t>(task.threads > 0 ? task.threads : num_threads());
   const size_t wanted = std::clamp(task.n / (kSharesPerThread * threads), kFewestProducts / products_per_row,
-                                   kMostProducts / products_per_row);
+                                   most_products / products_per_row);
   return std::max(kMostRows, wanted / kMostRows * kMostRows);
 }
 
