@@ -39,7 +39,7 @@ which as many threads merely read the float32 weights ({read:.1f} GB/s).
 {fractions}
 
 [quantize-bounds.md](quantize-bounds.md) says what bounds these figures, how long whole files take, and what
-an AVX-512 machine gave.
+a Zen 3 machine gave.
 """
 
 
