@@ -108,6 +108,14 @@ struct RowBlocks {
     }
   }
 
+  // A step of the float chain: the block's products with a token, of which `sum` is the part without minimum.
+  f32v add_to(f32v acc, i32v sum, const TokenBlocks<Format>& x, int token) const {
+    const f32v dx = set(x.scales[token]);
+    acc = fma(scale * dx, to_f32(sum), acc);
+    if constexpr (P::kHasMin) acc = fma(min * dx, to_f32(min_product(x, token)), acc);
+    return acc;
+  }
+
  private:
   void unpack(const FetchingLaneBytes& bytes) {
     Format::unpack(bytes, fields);

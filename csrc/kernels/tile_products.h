@@ -68,11 +68,9 @@ class TileProducts {
 
   void scale(const Sums& sums, const Group& group, size_t begin, size_t end) const {
     for (int t = static_cast<int>(begin); t < static_cast<int>(end); ++t) {
-      const f32v dx = set(group.x.scales[t]);
       for (int r = 0; r < kRowVectors; ++r) {
         f32v& out = group.acc[kRowVectors * t + r];
-        out = fma(rows_[r].scale * dx, to_f32(total(sums[r], t)), out);
-        if constexpr (P::kHasMin) out = fma(rows_[r].min * dx, to_f32(rows_[r].min_product(group.x, t)), out);
+        out = rows_[r].add_to(out, total(sums[r], t), group.x, t);
       }
     }
   }

@@ -37,10 +37,8 @@ class BlockProduct {
     total.each([&](i32v& sum, int r, int t) { sum = first_sum(r, t); });
     for (int j = 0; j < P::kSubBlocks; ++j) add_sub_block(j, total);
     total.each([&](i32v& sum, int r, int t) {
-      const f32v dx = set(x_.scales[t]);
       f32v& out = acc[kRowVectors * t + r];
-      out = fma(rows_[r].scale * dx, to_f32(sum), out);
-      if constexpr (P::kHasMin) out = fma(rows_[r].min * dx, to_f32(rows_[r].min_product(x_, t)), out);
+      out = rows_[r].add_to(out, sum, x_, t);
     });
   }
 
