@@ -69,13 +69,14 @@ struct RowGroupEncoder {
     const Element* lane[kPairLanes];
     const float* lane_importance[kPairLanes];
     float lane_mean_square[kPairLanes];
+    size_t row = first / blocks_per_row(), col = first % blocks_per_row() * Format::kWidth;
     for (size_t l = 0; l < kPairLanes; ++l) {
-      const size_t block = first + (l < count ? l : count - 1);
-      const size_t row = block / blocks_per_row();
-      const size_t col = block % blocks_per_row() * Format::kWidth;
       lane[l] = source + row * cols + col;
       lane_importance[l] = importance ? importance + col : nullptr;
       lane_mean_square[l] = kNeedsRowMeanSquare ? mean_squares[row] : 0.0f;
+      if (l + 1 >= count) continue;
+      col += Format::kWidth;
+      if (col == cols) ++row, col = 0;
     }
 
     Tile<Format> tile;

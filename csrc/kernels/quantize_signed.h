@@ -87,21 +87,28 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   static constexpr Searches kSearches = Searches::kAlways;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32w squares[Format::kWidth];
-    for (int i = 0; i < Format::kWidth; ++i) squares[i] = square(tile.x[i]);
-    run(tile, squares, out);
+    SignedScale found[kSubBlocks];
+    for (int j = 0; j < kSubBlocks; j += kTogether) {
+      const f32w* x = tile.x + kSub * j;
+      f32w squares[kTogether * kSub];
+      for (int i = 0; i < kTogether * kSub; ++i) squares[i] = square(x[i]);
+      search_signed_scales<kSub, 32, kTogether>(x, squares, found + j);
+    }
+    finish(tile, found, out);
   }
 
   // ggml weighs by the importance alone here.
-  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) { run(tile, tile.importance, out); }
+  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
+    SignedScale found[kSubBlocks];
+    for (int j = 0; j < kSubBlocks; j += kTogether) {
+      search_signed_scales<kSub, 32, kTogether>(tile.x + kSub * j, tile.importance + kSub * j, found + j);
+    }
+    finish(tile, found, out);
+  }
 
  private:
-  static void run(const Tile<Format>& tile, const f32w* w, LaneFields<Format>& out) {
-    SignedScale found[kSubBlocks];
+  static void finish(const Tile<Format>& tile, const SignedScale* found, LaneFields<Format>& out) {
     f32w scales[kSubBlocks];
-    for (int j = 0; j < kSubBlocks; j += kTogether) {
-      search_signed_scales<kSub, 32, kTogether>(tile.x + kSub * j, w + kSub * j, found + j);
-    }
     for (int j = 0; j < kSubBlocks; ++j) scales[j] = found[j].scale;
     const Extreme largest = extreme<kSubBlocks>(scales);
     const maskw empty = largest.magnitude < set(kZeroGroup);

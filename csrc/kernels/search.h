@@ -220,35 +220,43 @@ struct SignedScale {
   }
 };
 
-// As ScaleMinSearcher.
+// As ScaleMinSearcher. Instead of codes, weights are limited: one beyond where all candidates of a half round to the
+// outermost code is moved there, which changes none of its codes.
 template <int N, int kHalf>
 class SignedScaleSearcher {
  public:
+  static constexpr int kLast = 18;
+
   void start(const f32w* x, const f32w* w) {
     x_ = x;
     w_ = w;
     for (int i = 0; i < N; ++i) wx_[i] = w[i] * x[i];
-    range_ = range<N>(x);
-    const Extreme e = extreme<N>(x, range_);
+    const Extreme e = extreme<N>(x);
     extreme_ = e.value;
     best_.zero = e.magnitude < set(kZeroGroup);
-    fit(static_cast<float>(kHalf));
+    limit_weights(levels(1), levels(0));
+    prepare(0);
+    fit(0);
     best_.scale = select(sum_l2_ != set(0.0f), sum_lx_ / sum_l2_, set(0.0f));
     best_gain_ = best_.scale * sum_lx_;
     best_.inverse_scale = inverse_scale_;
   }
 
-  // |x| <= |extreme| keeps the codes in nearest_small's domain, but for lanes of zeros, whose result is masked.
-  void fit(float levels) {
-    inverse_scale_ = set(-levels) / extreme_;
-    const f32w at_lowest = inverse_scale_ * range_.lowest, at_highest = inverse_scale_ * range_.highest;
-    if (levels > static_cast<float>(kHalf) + 0.49f) {
-      accumulate(nearest_small<true, true>);
-    } else if (any(max(at_lowest, at_highest) >= set(static_cast<float>(kHalf) - 0.5f))) {
-      accumulate(nearest_small<false, true>);
-    } else {
-      accumulate(nearest_small<false, false>);
+  // To be called for 0, 1 ... kLast. |x| <= |extreme| keeps the codes in round's domain, but for lanes of zeros, whose
+  // result is masked.
+  void fit(int candidate) {
+    if (candidate == kFirstAbove) limit_weights(levels(kFirstAbove), levels(kLast));
+    const f32w inverse_scale = next_inverse_scale_;
+    inverse_scale_ = inverse_scale;
+    prepare(candidate + 1);
+    f32w sum_lx = set(0.0f), sum_l2 = set(0.0f);
+    for (int i = 0; i < N; ++i) {
+      const f32w code = round(inverse_scale * limited_[i]);
+      sum_lx = sum_lx + wx_[i] * code;
+      sum_l2 = sum_l2 + w_[i] * code * code;
     }
+    sum_lx_ = sum_lx;
+    sum_l2_ = sum_l2;
   }
 
   void judge() {
@@ -266,37 +274,45 @@ class SignedScaleSearcher {
   }
 
  private:
-  template <class Nearest>
-  void accumulate(const Nearest& nearest) {
-    const f32w inverse_scale = inverse_scale_;
-    f32w sum_lx = set(0.0f), sum_l2 = set(0.0f);
-    for (int i = 0; i < N; ++i) {
-      const f32w code = nearest(inverse_scale * x_[i], -kHalf, kHalf - 1);
-      sum_lx = sum_lx + wx_[i] * code;
-      sum_l2 = sum_l2 + w_[i] * code * code;
-    }
-    sum_lx_ = sum_lx;
-    sum_l2_ = sum_l2;
+  static constexpr int kFirstAbove = 10;
+
+  // The code of the extreme: kHalf first, then 0.9 to 0.1 less, then 0.1 to 0.9 more.
+  static constexpr float levels(int candidate) {
+    const int tenths = candidate == 0 ? 0 : candidate < kFirstAbove ? candidate - kFirstAbove : candidate - 9;
+    return static_cast<float>(kHalf) + 0.1f * static_cast<float>(tenths);
+  }
+
+  // A candidate's division is done while the one before it is tried.
+  void prepare(int candidate) { next_inverse_scale_ = set(-levels(candidate)) / extreme_; }
+
+  // The multiple of the extreme whose code has the magnitude `code` for all of `least` to `most` levels.
+  static constexpr float multiple(int code, float least, float most) {
+    return 0.5f * ((static_cast<float>(code) - 0.5f) / least + (static_cast<float>(code) + 0.5f) / most);
+  }
+  void limit_weights(float least, float most) {
+    const f32w a = set(multiple(kHalf, least, most)) * extreme_;
+    const f32w b = set(-multiple(kHalf - 1, least, most)) * extreme_;
+    const f32w low = min(a, b), high = max(a, b);
+    for (int i = 0; i < N; ++i) limited_[i] = min(max(x_[i], low), high);
   }
 
   const f32w *x_, *w_;
-  f32w wx_[N];
-  Range range_;
+  f32w wx_[N], limited_[N];
   f32w extreme_;
   SignedScale best_;
   f32w best_gain_;
+  f32w next_inverse_scale_;
   f32w inverse_scale_, sum_lx_, sum_l2_;  // the candidate's
 };
 
 // Searches kCount sub-blocks, of which x and w hold one after the other.
 template <int N, int kHalf, int kCount>
 inline void search_signed_scales(const f32w* x, const f32w* w, SignedScale* found) {
-  SignedScaleSearcher<N, kHalf> searchers[kCount];
+  using Searcher = SignedScaleSearcher<N, kHalf>;
+  Searcher searchers[kCount];
   for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j);
-  for (int k = -9; k <= 9; ++k) {
-    if (k == 0) continue;
-    const float levels = static_cast<float>(kHalf) + 0.1f * static_cast<float>(k);
-    for (auto& searcher : searchers) searcher.fit(levels);
+  for (int candidate = 1; candidate <= Searcher::kLast; ++candidate) {
+    for (auto& searcher : searchers) searcher.fit(candidate);
     for (auto& searcher : searchers) searcher.judge();
   }
   for (int j = 0; j < kCount; ++j) found[j] = searchers[j].result();
