@@ -18,16 +18,6 @@ constexpr float kZeroGroup = 1e-15f;
 inline i32w nearest_int(f32w x) { return (as_bits(x + set(12582912.0f)) & set(0x007fffff)) - set(0x00400000); }
 inline i32w nearest_int(f32w x, int low, int high) { return max(min(nearest_int(x), set(high)), set(low)); }
 
-// The same for |x| < kRoundable, in fewer operations and as a float; a bound that x cannot reach may be left out.
-constexpr float kRoundable = 0x1p22f;
-template <bool kBoundBelow = true, bool kBoundAbove = true>
-inline f32w nearest_small(f32w x, int low, int high) {
-  f32w rounded = round(x);
-  if (kBoundAbove) rounded = min(rounded, set(static_cast<float>(high)));
-  if (kBoundBelow) rounded = max(rounded, set(static_cast<float>(low)));
-  return rounded;
-}
-
 inline i32w low_byte(i32w x) { return x & set(255); }
 inline i32w signed_low_byte(i32w x) { return (x << 24) >> 24; }
 
@@ -86,12 +76,15 @@ struct ScaleMin {
   }
 };
 
-// One sub-block's search. `fit` tries a candidate, `judge` keeps it where it is better; callers alternate them over
-// several sub-blocks, so that one's divisions hide behind another's sums.
+// One sub-block's search. `fit` tries a candidate, `judge` keeps it where it is better and starts the next one's
+// division; callers alternate them over several sub-blocks, so that one's divisions hide behind another's sums.
+//
+// Instead of codes, weights are limited: one beyond `low_` or `high_` is moved there. That changes none of its codes as
+// long as those of low_ and high_ are the outermost ones, which is checked for each candidate.
 template <int N, int kMaxCode, bool kAbsoluteError>
 class ScaleMinSearcher {
  public:
-  void start(const f32w* x, const f32w* w) {
+  void start(const f32w* x, const f32w* w, float first_levels) {
     x_ = x;
     w_ = w;
     f32w lowest = x[0], highest = x[0];
@@ -103,21 +96,25 @@ class ScaleMinSearcher {
       sum_w_ = sum_w_ + w[i];
       sum_x_ = sum_x_ + w[i] * x[i];
     }
-    x_lowest_ = lowest;
-    x_highest_ = highest;
+    range_ = {lowest, highest};
+    limited_ = x;
+    limits_ = range_;
+    most_at_low_ = set(kMaxCode - 0.5f);
+    least_at_high_ = set(0.5f);
     lowest_ = select(lowest > set(0.0f), set(0.0f), lowest);
     best_.flat = highest <= lowest_;
     best_.origin = lowest_;
-    best_.inverse_scale = set(static_cast<float>(kMaxCode)) / (highest - lowest_);
+    prepare(static_cast<float>(kMaxCode));
+    best_.inverse_scale = inverse_scale_;
     best_.scale = set(1.0f) / best_.inverse_scale;
-    encode(best_.inverse_scale, [](int, f32w) {});
+    encode([](int, f32w) {});
     best_error_ = error(best_.scale, lowest_);
+    prepare(first_levels);
   }
 
-  void fit(float levels) {
-    inverse_scale_ = set(levels) / (x_highest_ - lowest_);
+  void fit() {
     f32w sum_l = set(0.0f), sum_l2 = set(0.0f), sum_xl = set(0.0f);
-    encode(inverse_scale_, [&](int i, f32w code) {
+    encode([&](int i, f32w code) {
       const f32w wl = w_[i] * code;
       sum_l = sum_l + wl;
       sum_l2 = sum_l2 + wl * code;
@@ -133,7 +130,7 @@ class ScaleMinSearcher {
     }
   }
 
-  void judge() {
+  void judge(float next_levels) {
     const f32w candidate_error = error(scale_, offset_);
     const maskw better = (determinant_ > set(0.0f)) & (candidate_error < best_error_) & ~best_.flat;
     best_error_ = select(better, candidate_error, best_error_);
@@ -141,6 +138,7 @@ class ScaleMinSearcher {
     best_.inverse_scale = select(better, inverse_scale_, best_.inverse_scale);
     best_.origin = select(better, lowest_, best_.origin);
     lowest_ = select(better, offset_, lowest_);  // ggml's later candidates start from the better minimum
+    prepare(next_levels);
   }
 
   ScaleMin result() const {
@@ -151,29 +149,55 @@ class ScaleMinSearcher {
   }
 
  private:
-  // A code is monotonic in x, so those of the extremes tell which bounds can be left out, and whether `round` will do.
+  void prepare(float levels) {
+    levels_ = levels;
+    inverse_scale_ = set(levels) / (range_.highest - lowest_);
+  }
+
   template <class Use>
-  void encode(f32w inverse_scale, const Use& use) {
-    const f32w at_lowest = inverse_scale * (x_lowest_ - lowest_), at_highest = inverse_scale * (x_highest_ - lowest_);
-    const f32w smallest = min(at_lowest, at_highest), largest = max(at_lowest, at_highest);
-    const maskw within = (smallest > set(-kRoundable)) & (largest < set(kRoundable));
-    if (any(~(within | best_.flat))) {
-      encode_with(inverse_scale, use, [](f32w v) { return to_f32(nearest_int(v, 0, kMaxCode)); });
-    } else if (any(smallest < set(-0.5f))) {
-      encode_with(inverse_scale, use, [](f32w v) { return nearest_small(v, 0, kMaxCode); });
-    } else if (any(largest >= set(static_cast<float>(kMaxCode) + 0.5f))) {
-      encode_with(inverse_scale, use, [](f32w v) { return nearest_small<false, true>(v, 0, kMaxCode); });
+  void encode(const Use& use) {
+    if (within(limits_, most_at_low_, least_at_high_) || limit_weights()) {
+      encode_with(limited_, use, [](f32w v) { return round(v); });
     } else {
-      encode_with(inverse_scale, use, [](f32w v) { return nearest_small<false, false>(v, 0, kMaxCode); });
+      encode_with(x_, use, [](f32w v) { return to_f32(nearest_int(v, 0, kMaxCode)); });
     }
   }
   template <class Use, class Nearest>
-  void encode_with(f32w inverse_scale, const Use& use, const Nearest& nearest) {
-    const f32w lowest = lowest_;
+  void encode_with(const f32w* x, const Use& use, const Nearest& nearest) {
+    const f32w inverse_scale = inverse_scale_, lowest = lowest_;
     for (int i = 0; i < N; ++i) {
-      code_[i] = nearest(inverse_scale * (x_[i] - lowest));
+      code_[i] = nearest(inverse_scale * (x[i] - lowest));
       use(i, code_[i]);
     }
+  }
+
+  // Whether in all lanes the codes of limited weights, monotonic as they are, round to 0..kMaxCode, and those of moved
+  // limits to 0 and kMaxCode.
+  bool within(const Range& limits, f32w most_at_low, f32w least_at_high) const {
+    const f32w at_low = inverse_scale_ * (limits.lowest - lowest_),
+               at_high = inverse_scale_ * (limits.highest - lowest_);
+    const maskw good =
+        (at_low >= set(-0.5f)) & (at_low <= most_at_low) & (at_high > least_at_high) & (at_high < set(kMaxCode + 0.5f));
+    return !any(~(good | best_.flat));
+  }
+
+  // New limits, for this candidate and those like it; false where there are none. Codes of what is moved stay out of
+  // where nearest_int is no rounding: while low_ and high_ keep within, no scale grows by more than 2 (kMaxCode + 1).
+  bool limit_weights() {
+    constexpr float kFar = 0x1p14f;
+    const f32w span = range_.highest - lowest_;
+    const Range limits{max(range_.lowest, lowest_),
+                       min(range_.highest, lowest_ + set((kMaxCode - 0.3f) / levels_) * span)};
+    const f32w most_at_low = select(limits.lowest > range_.lowest, set(0.5f), set(kMaxCode - 0.5f));
+    const f32w least_at_high = select(limits.highest < range_.highest, set(kMaxCode - 0.5f), set(0.5f));
+    const maskw ordered = (limits.lowest < limits.highest) & (inverse_scale_ * (lowest_ - range_.lowest) < set(kFar));
+    if (any(~(ordered | best_.flat)) || !within(limits, most_at_low, least_at_high)) return false;
+    for (int i = 0; i < N; ++i) moved_[i] = min(max(x_[i], limits.lowest), limits.highest);
+    limited_ = moved_;
+    limits_ = limits;
+    most_at_low_ = most_at_low;
+    least_at_high_ = least_at_high;
+    return true;
   }
 
   f32w error(f32w scale, f32w lowest) const {
@@ -186,23 +210,30 @@ class ScaleMinSearcher {
   }
 
   const f32w *x_, *w_;
-  f32w sum_w_, sum_x_, x_lowest_, x_highest_;
+  Range range_;
+  f32w sum_w_, sum_x_;
   f32w lowest_;
   ScaleMin best_;
   f32w best_error_;
+  const f32w* limited_;
+  Range limits_;
+  f32w most_at_low_, least_at_high_;
+  float levels_;
   f32w inverse_scale_, determinant_, scale_, offset_;  // the candidate's
-  f32w code_[N];
+  f32w code_[N], moved_[N];
 };
 
 // Searches kCount sub-blocks, of which x and w hold one after the other.
 template <int N, int kMaxCode, bool kAbsoluteError, int kCount>
 inline void search_scale_mins(const f32w* x, const f32w* w, const ScaleMinSearch& search, ScaleMin* found) {
+  const auto levels = [&](int k) {
+    return search.first + search.step * static_cast<float>(k) + static_cast<float>(kMaxCode);
+  };
   ScaleMinSearcher<N, kMaxCode, kAbsoluteError> searchers[kCount];
-  for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j);
+  for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j, levels(0));
   for (int k = 0; k <= search.steps; ++k) {
-    const float levels = search.first + search.step * static_cast<float>(k) + static_cast<float>(kMaxCode);
-    for (auto& searcher : searchers) searcher.fit(levels);
-    for (auto& searcher : searchers) searcher.judge();
+    for (auto& searcher : searchers) searcher.fit();
+    for (auto& searcher : searchers) searcher.judge(levels(k + 1));
   }
   for (int j = 0; j < kCount; ++j) found[j] = searchers[j].result();
 }
