@@ -20,11 +20,15 @@ struct Activations {
   size_t tokens;
 };
 
+// Float activations of a token begin this many after those of the token before; there are zeros after their ends. An
+// odd number of cache lines spreads tokens over a cache's sets.
+constexpr size_t x_stride(size_t cols) { return (cols + 15) / 16 * 16 | 16; }
+
 // out[t * out_stride + r] = the product of token t and weight row r.
 struct MatmulJob {
   const uint8_t* weights;
   size_t rows, cols, tokens;
-  const float* x;           // [tokens][cols], for float weights
+  const float* x;           // [tokens][x_stride(cols)], for float weights
   Activations activations;  // for block weights
   float* out;
   size_t out_stride;

@@ -1,10 +1,9 @@
 // Products of float32, float16 or bfloat16 weights and float32 activations, summed as lane_sums.h says.
 //
-// kLanes weight rows are taken together, so that one transpose adds up the partial sums of all of them.
+// One token meets kLanes weight rows together, so that one transpose adds up the partial sums of all of them.
 #pragma once
 
-#include "kernels/lane_sums.h"
-#include "kernels/matmul_output.h"
+#include "kernels/float_tiles.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -19,22 +18,25 @@ inline f32v multiply_rows(const Element* const (&rows)[kLanes], const float* x, 
     for (int l = 0; l < kLanes; ++l) add_products(sums[l], load_partials(rows[l] + k), xk);
   }
   if (k < cols) {
-    const Partials xk = load_partials(x + k, cols - k);
+    const Partials xk = load_partials(x + k);
     for (int l = 0; l < kLanes; ++l) add_products(sums[l], load_partials(rows[l] + k, cols - k), xk);
   }
   return tree_sums(sums);
 }
 
 template <class Element>
-inline void matmul_floats(const MatmulJob& job) {
+inline void multiply_token(const MatmulJob& job) {
   const auto* weights = reinterpret_cast<const Element*>(job.weights);
   for (size_t row = 0; row < job.rows; row += kLanes) {
     const Element* rows[kLanes];
     for (size_t l = 0; l < kLanes; ++l) rows[l] = weights + (row + l < job.rows ? row + l : row) * job.cols;
-    for (size_t t = 0; t < job.tokens; ++t) {
-      store_products(job, row, t, multiply_rows(rows, job.x + t * job.cols, job.cols));
-    }
+    store_products(job, row, 0, multiply_rows(rows, job.x, job.cols));
   }
+}
+
+template <class Element>
+inline void matmul_floats(const MatmulJob& job) {
+  job.tokens == 1 ? multiply_token<Element>(job) : FloatTiles<Element>(job).multiply();
 }
 
 PHIGGUF_END_ISA

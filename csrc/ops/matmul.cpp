@@ -23,6 +23,12 @@ size_t rows_per_share(const MatmulTask& task) {
   return std::max(kMostRows, wanted / kMostRows * kMostRows);
 }
 
+template <class Element>
+Element* at_least(size_t size, std::vector<Element>& memory) {
+  if (memory.size() < size) memory.resize(size);
+  return memory.data();
+}
+
 // The memory behind Activations for every token of a task; kept from one task to the next.
 class ActivationBuffer {
  public:
@@ -38,12 +44,6 @@ class ActivationBuffer {
     int8_t bytes[64];
   };
 
-  template <class Element>
-  static Element* at_least(size_t size, std::vector<Element>& memory) {
-    if (memory.size() < size) memory.resize(size);
-    return memory.data();
-  }
-
   std::vector<CacheLine> codes_;
   std::vector<int32_t> corrections_;
   std::vector<float> scales_;
@@ -58,7 +58,9 @@ class InputRows {
 
   void make(size_t t, float* row) const {
     const size_t k = task_.k;
-    if (task_.norm) {
+    if (are_those_of_x()) {
+      std::copy_n(task_.x + t * k, k, row);
+    } else if (task_.norm) {
       table_.rms_norm(task_.x + t * k, task_.norm, k, task_.epsilon, row);
     } else {
       const float* gate = task_.x + t * 2 * k;
@@ -101,22 +103,35 @@ void run_shares(const MatmulTask& task, const KernelTable& table, const float* x
   });
 }
 
+void multiply_floats(const MatmulTask& task, const KernelTable& table) {
+  struct alignas(64) CacheLine {
+    float x[16];
+  };
+  thread_local std::vector<CacheLine> memory;
+  const InputRows rows(task, table);
+  const size_t stride = x_stride(task.k);
+  float* x = at_least(task.m * stride / 16, memory)->x;
+  parallel_for(task.m, task.threads, [&](size_t t) {
+    float* row = x + t * stride;
+    rows.make(t, row);
+    std::fill(row + task.k, row + stride, 0.0f);
+  });
+  run_shares(task, table, x, {});
+}
+
+void multiply_blocks(const MatmulTask& task, const KernelTable& table) {
+  thread_local ActivationBuffer buffer;
+  const InputRows rows(task, table);
+  const Activations activations = buffer.view(task);
+  parallel_for(task.m, task.threads, [&](size_t t) { rows.quantize(t, activations); });
+  run_shares(task, table, nullptr, activations);
+}
+
 }  // namespace
 
 void matmul(const MatmulTask& task) {
   if (task.m == 0 || task.n == 0) return;
-  const KernelTable& table = kernels();
-  const InputRows rows(task, table);
-  if (is_float_type(task.type)) {
-    std::vector<float> made(rows.are_those_of_x() ? 0 : task.m * task.k);
-    if (!made.empty()) parallel_for(task.m, task.threads, [&](size_t t) { rows.make(t, made.data() + t * task.k); });
-    run_shares(task, table, made.empty() ? task.x : made.data(), {});
-    return;
-  }
-  thread_local ActivationBuffer buffer;
-  const Activations activations = buffer.view(task);
-  parallel_for(task.m, task.threads, [&](size_t t) { rows.quantize(t, activations); });
-  run_shares(task, table, nullptr, activations);
+  is_float_type(task.type) ? multiply_floats(task, kernels()) : multiply_blocks(task, kernels());
 }
 
 }  // namespace phigguf

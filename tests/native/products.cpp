@@ -1,5 +1,5 @@
 // Weights of every type times activations, a token at a time and many together.
-#include <cstring>
+#include <algorithm>
 
 #include "dispatch/dispatch.h"
 #include "inputs.h"
@@ -16,6 +16,13 @@ struct Weights {
   std::vector<uint8_t> bytes;
 };
 
+// As MatmulJob wants them for float weights.
+std::vector<float> in_cache_lines(const float* x, size_t tokens, size_t cols) {
+  std::vector<float> lines(tokens * x_stride(cols));
+  for (size_t t = 0; t < tokens; ++t) std::copy_n(x + t * cols, cols, &lines[t * x_stride(cols)]);
+  return lines;
+}
+
 std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
   std::vector<float> out(tokens * w.rows);
   std::vector<int8_t> codes(tokens * w.cols + kReadPastCodes);
@@ -28,7 +35,9 @@ std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
       kernels().quantize_activations[type](x + t * w.cols, w.cols, t, activations);
     }
   }
-  kernels().matmul[type]({w.bytes.data(), w.rows, w.cols, tokens, x, activations, out.data(), w.rows, false});
+  const std::vector<float> lines = in_cache_lines(x, tokens, w.cols);
+  kernels().matmul[type](
+      {w.bytes.data(), w.rows, w.cols, tokens, lines.data(), activations, out.data(), w.rows, false});
   return out;
 }
 
