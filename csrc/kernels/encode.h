@@ -56,8 +56,8 @@ struct RowGroupEncoder {
       store(mean_squares, row_mean_squares(row, cols));
     }
     const size_t total = rows * blocks_per_row();
-    for (size_t first = 0; first < total; first += kPairLanes) {
-      const size_t count = total - first < kPairLanes ? total - first : kPairLanes;
+    for (size_t first = 0; first < total; first += kTileBlocks) {
+      const size_t count = total - first < kTileBlocks ? total - first : kTileBlocks;
       const EncodeStatus status = run_tile(first, count, mean_squares);
       if (status.problem != Problem::kNone) return status;
     }
@@ -65,37 +65,54 @@ struct RowGroupEncoder {
   }
 
  private:
-  EncodeStatus run_tile(size_t first, size_t count, const float* mean_squares) const {
-    const Element* lane[kPairLanes];
-    const float* lane_importance[kPairLanes];
-    float lane_mean_square[kPairLanes];
-    size_t row = first / blocks_per_row(), col = first % blocks_per_row() * Format::kWidth;
-    for (size_t l = 0; l < kPairLanes; ++l) {
-      lane[l] = source + row * cols + col;
-      lane_importance[l] = importance ? importance + col : nullptr;
-      lane_mean_square[l] = kNeedsRowMeanSquare ? mean_squares[row] : 0.0f;
-      if (l + 1 >= count) continue;
-      col += Format::kWidth;
-      if (col == cols) ++row, col = 0;
-    }
+  using Quantizer = typename Format::Quantizer;
+  static constexpr size_t kBlocks = Tile<Format>::kBlocks, kTileBlocks = kBlocks * kPairLanes;
 
+  EncodeStatus run_tile(size_t first, size_t count, const float* mean_squares) const {
     Tile<Format> tile;
-    LaneFields<Format> found;
-    load_columns<Format::kWidth>(lane, tile.x);
-    const Problem problem = check_values(tile.x, Format::kWidth);
+    load_tile(first, count, mean_squares, tile);
+    const Problem problem = check_values(tile.x, tile.kWeights);
     if (problem != Problem::kNone) return {problem, first / blocks_per_row()};
-    found.min = set(0);
-    if (importance) {
-      load_columns<Format::kWidth>(lane_importance, tile.importance);
-      tile.row_mean_square = load_pair(lane_mean_square);
-      Format::Quantizer::weighted(tile, found);
-    } else if constexpr (Format::Quantizer::kSearches == Searches::kAlways) {
-      Format::Quantizer::plain(tile, found);
+
+    LaneFields<Format> found[kBlocks];
+    for (auto& fields : found) fields.min = set(0);
+    if constexpr (Quantizer::kSearches == Searches::kWhenGuided) {
+      Quantizer::weighted(tile, found);
+    } else if (importance) {
+      Quantizer::weighted(tile, found[0]);
+    } else {
+      Quantizer::plain(tile, found[0]);
     }
-    return store_tile(first, count, found);
+    for (size_t b = 0; b < kBlocks && b * kPairLanes < count; ++b) {
+      const size_t rest = count - b * kPairLanes;
+      const EncodeStatus status = store_lanes(first + b * kPairLanes, rest < kPairLanes ? rest : kPairLanes, found[b]);
+      if (status.problem != Problem::kNone) return status;
+    }
+    return {Problem::kNone, 0};
   }
 
-  EncodeStatus store_tile(size_t first, size_t count, const LaneFields<Format>& found) const {
+  void load_tile(size_t first, size_t count, const float* mean_squares, Tile<Format>& tile) const {
+    size_t row = first / blocks_per_row(), col = first % blocks_per_row() * Format::kWidth;
+    for (size_t b = 0; b < kBlocks; ++b) {
+      const Element* lane[kPairLanes];
+      const float* lane_importance[kPairLanes];
+      float lane_mean_square[kPairLanes];
+      for (size_t l = 0; l < kPairLanes; ++l) {
+        lane[l] = source + row * cols + col;
+        lane_importance[l] = importance ? importance + col : nullptr;
+        lane_mean_square[l] = kNeedsRowMeanSquare ? mean_squares[row] : 0.0f;
+        if (b * kPairLanes + l + 1 >= count) continue;
+        col += Format::kWidth;
+        if (col == cols) ++row, col = 0;
+      }
+      load_columns<Format::kWidth>(lane, tile.x + b * Format::kWidth);
+      if (!importance) continue;
+      load_columns<Format::kWidth>(lane_importance, tile.importance + b * Format::kWidth);
+      tile.row_mean_square[b] = load_pair(lane_mean_square);
+    }
+  }
+
+  EncodeStatus store_lanes(size_t first, size_t count, const LaneFields<Format>& found) const {
     const LaneReader<Format> lanes(found);
     for (size_t l = 0; l < count; ++l) {
       Fields<Format> fields;

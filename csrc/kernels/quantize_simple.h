@@ -19,8 +19,8 @@ struct BlockRanges {
 
 template <class Format>
 inline void weigh_by_row(const Tile<Format>& tile, f32w* w) {
-  for (int i = 0; i < Format::kWidth; ++i) {
-    w[i] = tile.importance[i] * sqrt(tile.row_mean_square + square(tile.x[i]));
+  for (int i = 0; i < tile.kWeights; ++i) {
+    w[i] = tile.importance[i] * sqrt(tile.row_mean_square[i / Format::kWidth] + square(tile.x[i]));
   }
 }
 
@@ -41,14 +41,12 @@ struct SignedQuantizer {
     }
   };
 
-  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32w w[Format::kWidth];
+  static void weighted(const Tile<Format>& tile, LaneFields<Format>* out) {
+    f32w w[tile.kWeights];
     weigh_by_row(tile, w);
     const SignedScale found = search_signed_scale<Format::kWidth, kHalf>(tile.x, w);
-    out.scale = to_f16(found.scale);
-    for (int i = 0; i < Format::kWidth; ++i) {
-      out.put_code(i, found.template biased_code<kHalf>(tile.x[i]));
-    }
+    out->scale = to_f16(found.scale);
+    for (int i = 0; i < Format::kWidth; ++i) out->put_code(i, found.template biased_code<kHalf>(tile.x[i]));
   }
 };
 
@@ -71,15 +69,19 @@ struct RangeQuantizer {
     }
   };
 
-  static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
+  static void weighted(const Tile<Format>& tile, LaneFields<Format>* out) {
     constexpr ScaleMinSearch kSearch{-0.9f, 0.05f, 36};
-    f32w w[Format::kWidth];
+    f32w w[tile.kWeights];
     weigh_by_row(tile, w);
-    ScaleMin found;
-    search_scale_mins<Format::kWidth, kMaxCode, false, 1>(tile.x, w, kSearch, &found);
-    out.scale = to_f16(found.scale);
-    out.min = to_f16(neg(found.min));
-    for (int i = 0; i < Format::kWidth; ++i) out.put_code(i, found.code(tile.x[i], kMaxCode));
+    ScaleMin found[tile.kBlocks];
+    search_scale_mins<Format::kWidth, kMaxCode, false, tile.kBlocks>(tile.x, w, kSearch, found);
+    for (int b = 0; b < tile.kBlocks; ++b) {
+      out[b].scale = to_f16(found[b].scale);
+      out[b].min = to_f16(neg(found[b].min));
+      for (int i = 0; i < Format::kWidth; ++i) {
+        out[b].put_code(i, found[b].code(tile.x[Format::kWidth * b + i], kMaxCode));
+      }
+    }
   }
 };
 

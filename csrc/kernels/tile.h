@@ -12,9 +12,14 @@ enum class Searches { kNever, kWhenGuided, kAlways };
 
 template <class Format>
 struct Tile {
-  f32w x[Format::kWidth];           // x[i]: weight i of each lane's block
-  f32w importance[Format::kWidth];  // meaningful with an importance matrix only
-  f32w row_mean_square;             // of the whole row each lane lies in; 32-wide formats with importance only
+  // Each candidate for a scale and a minimum waits for the one before it, so the searches of two blocks take turns; a
+  // wider format has sub-blocks for that.
+  static constexpr int kBlocks = Format::kWidth == 32 && Format::kMin != Min::kNone ? 2 : 1;
+  static constexpr int kWeights = kBlocks * Format::kWidth;
+
+  f32w x[kWeights];               // x[i]: weight i of each lane
+  f32w importance[kWeights];      // meaningful with an importance matrix only
+  f32w row_mean_square[kBlocks];  // of the whole rows that blocks lie in; 32-wide formats with importance only
 };
 
 // No block format reaches 2^30: a scale is at most 65504, times a sub-scale of 128, times a code of 32. ggml's sums
