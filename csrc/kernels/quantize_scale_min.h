@@ -4,6 +4,7 @@
 // scales; then every weight is rounded again with the scales as they will be read.
 #pragma once
 
+#include "kernels/round_again.h"
 #include "kernels/search.h"
 #include "kernels/tile.h"
 
@@ -39,7 +40,7 @@ struct ScaleMinQuantizer {
     }
     out.scale = to_f16(highest_scale / levels);
     out.min = to_f16(highest_min / levels);
-    round_again(tile, found, out);
+    round_all_again(tile, found, out);
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
@@ -63,7 +64,7 @@ struct ScaleMinQuantizer {
     out.scale = to_f16(search_positive_scale<kSubBlocks, kMaxSub>(scales, sub_weight, out.sub_scale));
     out.min = to_f16(search_positive_scale<kSubBlocks, kMaxSub>(mins, sub_weight, out.sub_min));
     settle_sub_codes(out);
-    round_again(tile, found, out);
+    round_all_again(tile, found, out);
   }
 
  private:
@@ -103,18 +104,13 @@ struct ScaleMinQuantizer {
     }
   }
 
-  // A sub-block whose scale rounded to zero keeps the codes of its search.
-  static void round_again(const Tile<Format>& tile, const ScaleMin* found, LaneFields<Format>& out) {
+  static void round_all_again(const Tile<Format>& tile, const ScaleMin* found, LaneFields<Format>& out) {
     const f32w block_scale = from_f16(out.scale), block_min = from_f16(out.min);
     for (int j = 0; j < kSubBlocks; ++j) {
       const f32w scale = block_scale * to_f32(out.sub_scale[j]);
-      const f32w lowest = block_min * to_f32(out.sub_min[j]);
-      const maskw kept = scale == set(0.0f);
-      for (int i = kSub * j; i < kSub * (j + 1); ++i) {
-        i32w code = nearest_int((tile.x[i] + lowest) / scale, 0, kMaxCode);
-        if (any(kept)) code = select(kept, found[j].code(tile.x[i], kMaxCode), code);
-        out.put_code(i, code);
-      }
+      const f32w min = block_min * to_f32(out.sub_min[j]);
+      const auto kept_code = [&](int i) { return found[j].code(tile.x[i], kMaxCode); };
+      round_again<kSub, 0, kMaxCode>(tile, kSub * j, found[j].magnitude, min, scale, kept_code, out);
     }
   }
 };

@@ -4,6 +4,7 @@
 // then every weight is rounded again with the scales as they will be read.
 #pragma once
 
+#include "kernels/round_again.h"
 #include "kernels/search.h"
 #include "kernels/tile.h"
 
@@ -14,18 +15,21 @@ struct SignedSubBlocks {
   static constexpr int kSub = Format::kSubWidth, kSubBlocks = Format::kWidth / kSub;
   static constexpr int kTogether = 2;
 
-  // A sub-block whose scale is zero keeps the codes of its search, which `kept_code(j, i)` gives.
+  static void separate(const SignedScale* found, f32w* scales, f32w* magnitudes) {
+    for (int j = 0; j < kSubBlocks; ++j) {
+      scales[j] = found[j].scale;
+      magnitudes[j] = found[j].magnitude;
+    }
+  }
+
   template <class KeptCode>
-  static void round_again(const Tile<Format>& tile, const KeptCode& kept_code, LaneFields<Format>& out) {
+  static void round_all_again(const Tile<Format>& tile, const f32w* magnitude, const KeptCode& kept_code,
+                              LaneFields<Format>& out) {
     const f32w block_scale = from_f16(out.scale);
     for (int j = 0; j < kSubBlocks; ++j) {
       const f32w scale = block_scale * to_f32(out.sub_scale[j]);
-      const maskw kept = scale == set(0.0f);
-      for (int i = kSub * j; i < kSub * (j + 1); ++i) {
-        i32w code = nearest_int(tile.x[i] / scale, -kHalf, kHalf - 1) + set(kHalf);
-        if (any(kept)) code = select(kept, kept_code(j, i), code);
-        out.put_code(i, code);
-      }
+      const auto kept = [&](int i) { return kept_code(j, i); };
+      round_again<kSub, -kHalf, kHalf - 1>(tile, kSub * j, magnitude[j], set(0.0f), scale, kept, out);
     }
   }
 };
@@ -38,9 +42,9 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   static constexpr int kHalfSub = 32, kDescents = 4;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32w scales[kSubBlocks], codes[Format::kWidth];
+    f32w scales[kSubBlocks], magnitudes[kSubBlocks], codes[Format::kWidth];
     for (int j = 0; j < kSubBlocks; j += kDescents) {
-      descend_signed_scales<kSub, 4, kDescents>(tile.x + kSub * j, codes + kSub * j, scales + j);
+      descend_signed_scales<kSub, 4, kDescents>(tile.x + kSub * j, codes + kSub * j, scales + j, magnitudes + j);
     }
     const f32w largest = extreme<kSubBlocks>(scales).value;
     const maskw empty = largest == set(0.0f);
@@ -51,7 +55,7 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
       const i32w sub_scale = max(min(rounded, set(kHalfSub - 1)), set(-kHalfSub));
       out.sub_scale[j] = select(empty, set(-kHalfSub), sub_scale);
     }
-    Base::round_again(tile, [&](int, int i) { return truncate(codes[i]); }, out);
+    Base::round_all_again(tile, magnitudes, [&](int, int i) { return truncate(codes[i]); }, out);
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
@@ -60,7 +64,7 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
     const f32w mean_square = set(2.0f) * sum / set(static_cast<float>(Format::kWidth));
 
     SignedScale found[kSubBlocks];
-    f32w scales[kSubBlocks], sub_weight[kSubBlocks];
+    f32w scales[kSubBlocks], magnitudes[kSubBlocks], sub_weight[kSubBlocks];
     for (int j = 0; j < kSubBlocks; j += kTogether) {
       const f32w* x = tile.x + kSub * j;
       f32w w[kTogether * kSub];
@@ -70,13 +74,14 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
       }
       search_signed_scales<kSub, 4, kTogether>(x, w, found + j);
     }
-    for (int j = 0; j < kSubBlocks; ++j) scales[j] = found[j].scale;
+    Base::separate(found, scales, magnitudes);
     const SignedScale block = search_signed_scale<kSubBlocks, kHalfSub>(scales, sub_weight);
     out.scale = to_f16(block.scale);
     for (int j = 0; j < kSubBlocks; ++j) {
       out.sub_scale[j] = block.template biased_code<kHalfSub>(scales[j]) - set(kHalfSub);
     }
-    Base::round_again(tile, [&](int j, int i) { return found[j].template biased_code<4>(tile.x[i]); }, out);
+    const auto kept_code = [&](int j, int i) { return found[j].template biased_code<4>(tile.x[i]); };
+    Base::round_all_again(tile, magnitudes, kept_code, out);
   }
 };
 
@@ -108,8 +113,8 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
 
  private:
   static void finish(const Tile<Format>& tile, const SignedScale* found, LaneFields<Format>& out) {
-    f32w scales[kSubBlocks];
-    for (int j = 0; j < kSubBlocks; ++j) scales[j] = found[j].scale;
+    f32w scales[kSubBlocks], magnitudes[kSubBlocks];
+    Base::separate(found, scales, magnitudes);
     const Extreme largest = extreme<kSubBlocks>(scales);
     const maskw empty = largest.magnitude < set(kZeroGroup);
     const f32w inverse = set(-128.0f) / largest.value;
@@ -121,7 +126,7 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
     const auto kept_code = [&](int j, int i) {
       return select(empty, set(0), found[j].template biased_code<32>(tile.x[i]));
     };
-    Base::round_again(tile, kept_code, out);
+    Base::round_all_again(tile, magnitudes, kept_code, out);
   }
 };
 

@@ -69,7 +69,8 @@ struct ScaleMin {
   f32w min;            // what is subtracted: -lowest
   f32w inverse_scale;  // the best candidate's, and the origin of its codes
   f32w origin;
-  maskw flat;  // all weights equal, or none above a minimum of 0: every code is 0
+  f32w magnitude;  // the largest of the weights
+  maskw flat;      // all weights equal, or none above a minimum of 0: every code is 0
 
   i32w code(f32w x, int max_code) const {
     return select(flat, set(0), nearest_int(inverse_scale * (x - origin), 0, max_code));
@@ -103,6 +104,7 @@ class ScaleMinSearcher {
     least_at_high_ = set(0.5f);
     lowest_ = select(lowest > set(0.0f), set(0.0f), lowest);
     best_.flat = highest <= lowest_;
+    best_.magnitude = max(abs(lowest), abs(highest));
     best_.origin = lowest_;
     prepare(static_cast<float>(kMaxCode));
     best_.inverse_scale = inverse_scale_;
@@ -243,7 +245,8 @@ inline void search_scale_mins(const f32w* x, const f32w* w, const ScaleMinSearch
 struct SignedScale {
   f32w scale;
   f32w inverse_scale;
-  maskw zero;  // ggml leaves the biased code at 0, which stands for -kHalf
+  f32w magnitude;  // the largest of the weights
+  maskw zero;      // ggml leaves the biased code at 0, which stands for -kHalf
 
   template <int kHalf>
   i32w biased_code(f32w x) const {
@@ -264,6 +267,7 @@ class SignedScaleSearcher {
     for (int i = 0; i < N; ++i) wx_[i] = w[i] * x[i];
     const Extreme e = extreme<N>(x);
     extreme_ = e.value;
+    best_.magnitude = e.magnitude;
     best_.zero = e.magnitude < set(kZeroGroup);
     limit_weights(levels(1), levels(0));
     prepare(0);
@@ -413,12 +417,13 @@ inline void descend(CodeDescent<N, kUnsigned> (&descents)[kCount], const Round& 
 // x ~ scale * code, code in -kHalf..kHalf-1, weighted by x^2: Q3_K without an importance matrix. For kCount sub-blocks,
 // one after the other.
 template <int N, int kHalf, int kCount>
-inline void descend_signed_scales(const f32w* x, f32w* biased_code, f32w* scale) {
+inline void descend_signed_scales(const f32w* x, f32w* biased_code, f32w* scale, f32w* magnitude) {
   CodeDescent<N, false> descents[kCount];
   maskw zero[kCount];
   for (int j = 0; j < kCount; ++j) {
     CodeDescent<N, false>& d = descents[j];
     const Extreme e = extreme<N>(x + N * j);
+    magnitude[j] = e.magnitude;
     zero[j] = e.magnitude < set(kZeroGroup);
     const f32w inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
     d.sums = {set(0.0f), set(0.0f)};

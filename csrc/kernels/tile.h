@@ -26,6 +26,10 @@ struct Tile {
 // overflow long after that, and would then turn a block to zeros without a word.
 constexpr float kUnreachable = 0x1p30f;
 
+// Adding it leaves a rounded number in the low bits of the sum.
+constexpr float kRounder = 0x1.8p23f;
+constexpr uint32_t kRounderBits = 0x4b400000;
+
 template <class Format>
 struct LaneFields {
   static constexpr int kSubBlocks = Fields<Format>::kSubBlocks;
@@ -39,6 +43,15 @@ struct LaneFields {
   void put_code(int i, i32w code) {
     i32w& four = codes[i / 4];
     four = i % 4 == 0 ? code : four | (code << (8 * (i % 4)));
+  }
+
+  // Codes i .. i + 3, i being a multiple of 4, as the low bits of kRounder + code: all bits are added, and those of the
+  // four kRounders subtracted.
+  void put_four(int i, const f32w (&sums)[4]) {
+    constexpr uint32_t kExcess = kRounderBits + (kRounderBits << 8) + (kRounderBits << 16) + (kRounderBits << 24);
+    i32w four = as_bits(sums[0]) - set(static_cast<int32_t>(kExcess));
+    for (int b = 1; b < 4; ++b) four = four + (as_bits(sums[b]) << (8 * b));
+    codes[i / 4] = four;
   }
 };
 

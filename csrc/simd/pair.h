@@ -32,6 +32,7 @@ inline f32w operator/(f32w x, f32w y) { return {x.a / y.a, x.b / y.b}; }
 inline f32w neg(f32w x) { return {neg(x.a), neg(x.b)}; }
 inline f32w abs(f32w x) { return {abs(x.a), abs(x.b)}; }
 inline f32w sqrt(f32w x) { return {sqrt(x.a), sqrt(x.b)}; }
+inline f32w fma(f32w x, f32w y, f32w z) { return {fma(x.a, y.a, z.a), fma(x.b, y.b, z.b)}; }
 inline f32w round(f32w x) { return {round(x.a), round(x.b)}; }
 inline f32w min(f32w x, f32w y) { return {min(x.a, y.a), min(x.b, y.b)}; }
 inline f32w max(f32w x, f32w y) { return {max(x.a, y.a), max(x.b, y.b)}; }
