@@ -8,13 +8,14 @@
 //   kLargestSubScale   the largest magnitude of a sub-block's scale, where sub-blocks have one
 //   kMin               how the block's minimum enters a weight
 //   Quantizer          which search of kernels/quantize_*.h makes its blocks
-//   unpack             the bytes of a block to `FieldWords`, for one block or for one in every lane
+//   unpack             the bytes of a block to `ScaleWords` and codes, for one block or for one in every lane
 //   pack               Fields to Block, its exact inverse
 // and a weight is    (scale * sub_scale) * (code - kZeroPoint)   [- min * sub_min | + min].
 #pragma once
 
 #include "formats/blocks.h"
 #include "simd/simd.h"
+#include "simd/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -33,14 +34,17 @@ struct FieldsOf {
 template <class Format>
 using Fields = FieldsOf<Format::kWidth, Format::kSubWidth>;
 
-// The same by words of four bytes: a Word is a uint32_t of one block, or an i32v with a block in every lane.
+// The same by words of four bytes, all but the codes: a Word is a uint32_t of one block, or an i32v with a block in
+// every lane.
+//
+// unpack(source, scales, put) sets these, then calls put(q, four) with words q to q + 3 of the codes, not in order of
+// q, which is an Index: what is put can stay in registers.
 template <class Format, class Word>
-struct FieldWords {
+struct ScaleWords {
   static constexpr int kSubBlocks = Format::kWidth / Format::kSubWidth;
   static constexpr int kSubWords = kSubBlocks < 4 ? 1 : kSubBlocks / 4;
   Word scale, min;
   Word sub_scale[kSubWords], sub_min[kSubWords];  // bytes; left alone where there is one sub-block
-  Word code[Format::kWidth / 4];
 };
 
 template <class Word>
@@ -92,7 +96,7 @@ class BlockBytes {
 class LaneBytes {
  public:
   LaneBytes(const uint8_t* first, size_t stride) : first_(first), stride_(stride) {}
-  void quad(size_t offset, i32v (&words)[4]) const { load_quads(first_ + offset, stride_, words); }
+  PHIGGUF_INLINE void quad(size_t offset, i32v (&words)[4]) const { load_quads(first_ + offset, stride_, words); }
 
  private:
   const uint8_t* first_;
@@ -102,8 +106,9 @@ class LaneBytes {
 // The fields of a single block.
 template <class Format>
 inline void unpack_block(const typename Format::Block& block, Fields<Format>& fields) {
-  FieldWords<Format, uint32_t> words;
-  Format::unpack(BlockBytes(&block), words);
+  ScaleWords<Format, uint32_t> words;
+  Format::unpack(BlockBytes(&block), words,
+                 [&](int q, const uint32_t (&four)[4]) { std::memcpy(fields.code + 4 * q, four, sizeof four); });
   fields.scale = static_cast<uint16_t>(words.scale);
   fields.min = static_cast<uint16_t>(words.min);
   if constexpr (Fields<Format>::kSubBlocks > 1) {
@@ -113,18 +118,23 @@ inline void unpack_block(const typename Format::Block& block, Fields<Format>& fi
     fields.sub_scale[0] = 1;
     fields.sub_min[0] = 1;
   }
-  std::memcpy(fields.code, words.code, sizeof fields.code);
+}
+
+// Some bits of every byte of four words.
+template <class Word>
+inline void bits_of_quad(const Word (&from)[4], int first, uint32_t mask, Word (&four)[4]) {
+  for (int i = 0; i < 4; ++i) four[i] = bits_of_bytes(from[i], first, mask);
 }
 
 // Four-bit codes of one 32-wide block: weight i in the low nibble of byte i, weight 16 + i in the high one.
-template <class Source, class Word>
-inline void unpack_nibbles(const Source& source, size_t offset, Word (&code)[8]) {
-  Word low[4];
+template <class Word, class Source, class Put>
+PHIGGUF_INLINE inline void unpack_nibbles(const Source& source, size_t offset, const Put& put) {
+  Word low[4], four[4];
   source.quad(offset, low);
-  for (int i = 0; i < 4; ++i) {
-    code[i] = bits_of_bytes(low[i], 0, 15);
-    code[4 + i] = bits_of_bytes(low[i], 4, 15);
-  }
+  bits_of_quad(low, 0, 15, four);
+  put(Index<0>(), four);
+  bits_of_quad(low, 4, 15, four);
+  put(Index<4>(), four);
 }
 inline void pack_nibbles(const uint8_t (&code)[32], uint8_t (&low)[16]) {
   constexpr uint64_t kLowNibbles = UINT64_C(0x0f0f0f0f0f0f0f0f);
@@ -140,10 +150,10 @@ inline void pack_nibbles(const uint8_t (&code)[32], uint8_t (&low)[16]) {
 // The fifth bits of one 32-wide block: weight i in bit i of a word. Multiplying copies a nibble to every seventh bit,
 // so that its bit j lands at the bottom of byte j.
 template <class Word>
-inline void unpack_fifth_bits(Word high, Word (&code)[8]) {
-  for (int i = 0; i < 8; ++i) {
-    const Word nibble = (high >> (4 * i)) & repeat<Word>(15);
-    code[i] = code[i] | (bits_of_bytes(nibble * repeat<Word>(0x00204081), 0, 1) << 4);
+inline void add_fifth_bits(Word high, int q, Word (&four)[4]) {
+  for (int i = 0; i < 4; ++i) {
+    const Word nibble = (high >> (4 * (q + i))) & repeat<Word>(15);
+    four[i] = four[i] | (bits_of_bytes(nibble * repeat<Word>(0x00204081), 0, 1) << 4);
   }
 }
 inline void pack_fifth_bits(const uint8_t (&code)[32], uint8_t (&high)[4]) {
@@ -157,16 +167,18 @@ inline void pack_fifth_bits(const uint8_t (&code)[32], uint8_t (&high)[4]) {
 }
 
 // Two-bit codes of a 256-wide block: each 32 bytes hold four runs of 32 weights, lowest bits first.
-template <class Source, class Word>
-inline void unpack_pairs(const Source& source, size_t offset, Word (&code)[64]) {
-  for (int quad = 0; quad < 4; ++quad) {
+template <class Word, class Source, class Put>
+PHIGGUF_INLINE inline void unpack_pairs(const Source& source, size_t offset, const Put& put) {
+  unroll<4>([&](auto quad) PHIGGUF_INLINE {
+    constexpr int kFirst = 32 * (quad / 2) + 4 * (quad % 2);
     Word low[4];
     source.quad(offset + 16 * static_cast<size_t>(quad), low);
-    Word* first = code + 32 * (quad / 2) + 4 * (quad % 2);
-    for (int run = 0; run < 4; ++run) {
-      for (int i = 0; i < 4; ++i) first[8 * run + i] = bits_of_bytes(low[i], 2 * run, 3);
-    }
-  }
+    unroll<4>([&](auto run) PHIGGUF_INLINE {
+      Word four[4];
+      bits_of_quad(low, 2 * run, 3, four);
+      put(Index<kFirst + 8 * run>(), four);
+    });
+  });
 }
 inline void pack_pairs(const uint8_t (&code)[256], uint8_t (&low)[64]) {
   for (int half = 0; half < 2; ++half) {
@@ -179,17 +191,17 @@ inline void pack_pairs(const uint8_t (&code)[256], uint8_t (&low)[64]) {
 }
 
 // Four-bit codes of a 256-wide block: each 32 bytes hold two runs of 32 weights.
-template <class Source, class Word>
-inline void unpack_nibble_runs(const Source& source, size_t offset, Word (&code)[64]) {
-  for (int quad = 0; quad < 8; ++quad) {
-    Word low[4];
+template <class Word, class Source, class Put>
+PHIGGUF_INLINE inline void unpack_nibble_runs(const Source& source, size_t offset, const Put& put) {
+  unroll<8>([&](auto quad) PHIGGUF_INLINE {
+    constexpr int kFirst = 16 * (quad / 2) + 4 * (quad % 2);
+    Word low[4], four[4];
     source.quad(offset + 16 * static_cast<size_t>(quad), low);
-    Word* first = code + 16 * (quad / 2) + 4 * (quad % 2);
-    for (int i = 0; i < 4; ++i) {
-      first[i] = bits_of_bytes(low[i], 0, 15);
-      first[8 + i] = bits_of_bytes(low[i], 4, 15);
-    }
-  }
+    bits_of_quad(low, 0, 15, four);
+    put(Index<kFirst>(), four);
+    bits_of_quad(low, 4, 15, four);
+    put(Index<kFirst + 8>(), four);
+  });
 }
 inline void pack_nibble_runs(const uint8_t (&code)[256], uint8_t (&low)[128]) {
   for (int run = 0; run < 4; ++run) {
@@ -200,19 +212,22 @@ inline void pack_nibble_runs(const uint8_t (&code)[256], uint8_t (&low)[128]) {
 }
 
 // One more bit for every code of a 256-wide block: that of run r of 32 weights in bit r of 32 bytes.
-template <class Source, class Word>
-inline void unpack_run_bits(const Source& source, size_t offset, int place, Word (&code)[64]) {
-  for (int quad = 0; quad < 2; ++quad) {
-    Word high[4];
-    source.quad(offset + 16 * static_cast<size_t>(quad), high);
-    for (int run = 0; run < 8; ++run) {
-      for (int i = 0; i < 4; ++i) {
-        Word& four = code[8 * run + 4 * quad + i];
-        four = four | (bits_of_bytes(high[i], run, 1) << place);
-      }
-    }
+template <class Word>
+class RunBits {
+ public:
+  template <class Source>
+  RunBits(const Source& source, size_t offset) {
+    source.quad(offset, high_[0]);
+    source.quad(offset + 16, high_[1]);
   }
-}
+  void add_to(int q, int place, Word (&four)[4]) const {
+    const Word(&high)[4] = high_[q / 4 % 2];
+    for (int i = 0; i < 4; ++i) four[i] = four[i] | (bits_of_bytes(high[i], q / 8, 1) << place);
+  }
+
+ private:
+  Word high_[2][4];
+};
 inline void pack_run_bits(const uint8_t (&code)[256], int place, uint8_t (&high)[32]) {
   for (int i = 0; i < 32; ++i) {
     unsigned bits = 0;
@@ -225,7 +240,7 @@ inline void pack_run_bits(const uint8_t (&code)[256], int place, uint8_t (&high)
 // 0-7, the others' low four bits in bytes 8-11 and their top two in the spare bits of bytes 0-7.
 // A block begins with its own scale and minimum, which they follow.
 template <class Source, class Format, class Word>
-inline void unpack_6bit_head(const Source& block, FieldWords<Format, Word>& fields) {
+inline void unpack_6bit_head(const Source& block, ScaleWords<Format, Word>& fields) {
   Word head[4];
   block.quad(0, head);
   const Word scales = head[1], mins = head[2], rest = head[3];

@@ -14,8 +14,8 @@ struct Q2_K {
   using Quantizer = ScaleMinQuantizer<Q2_K, 3, 15>;
   static constexpr ScaleMinSearch kSearch{-0.5f, 0.1f, 15};
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q2_K, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q2_K, Word>& fields, const Put& put) {
     Word words[4];
     block.quad(offsetof(Block, sub_scales), words);
     for (int i = 0; i < 4; ++i) {
@@ -25,7 +25,7 @@ struct Q2_K {
     block.quad(sizeof(Block) - 16, words);
     fields.scale = low_half(words[3]);
     fields.min = high_half(words[3]);
-    unpack_pairs(block, offsetof(Block, low), fields.code);
+    unpack_pairs<Word>(block, offsetof(Block, low), put);
   }
   static void pack(const Fields<Q2_K>& fields, Block& block) {
     block.scale = fields.scale;

@@ -13,8 +13,8 @@ struct Q3_K {
   static constexpr Min kMin = Min::kNone;
   using Quantizer = ThreeBitQuantizer<Q3_K>;
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q3_K, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q3_K, Word>& fields, const Put& put) {
     Word end[4];  // two codes, the twelve bytes of sub_scales, and the scale
     block.quad(sizeof(Block) - 16, end);
     fields.scale = high_half(end[3]);
@@ -24,8 +24,11 @@ struct Q3_K {
       const Word biased = bits_of_bytes(low[i % 2], 4 * (i / 2), 15) | (bits_of_bytes(high, 2 * i, 3) << 4);
       fields.sub_scale[i] = minus_32(biased);
     }
-    unpack_pairs(block, offsetof(Block, low), fields.code);
-    unpack_run_bits(block, offsetof(Block, high), 2, fields.code);
+    const RunBits<Word> high_bits(block, offsetof(Block, high));
+    unpack_pairs<Word>(block, offsetof(Block, low), [&](auto q, Word(&four)[4]) PHIGGUF_INLINE {
+      high_bits.add_to(q, 2, four);
+      put(q, four);
+    });
   }
   static void pack(const Fields<Q3_K>& fields, Block& block) {
     block.scale = fields.scale;

@@ -12,13 +12,13 @@ struct Q4_0 {
   static constexpr Min kMin = Min::kNone;
   using Quantizer = SignedQuantizer<Q4_0, 8>;
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q4_0, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q4_0, Word>& fields, const Put& put) {
     Word head[4];
     block.quad(offsetof(Block, scale), head);
     fields.scale = low_half(head[0]);
     fields.min = repeat<Word>(0);
-    unpack_nibbles(block, offsetof(Block, low), fields.code);
+    unpack_nibbles<Word>(block, offsetof(Block, low), put);
   }
   static void pack(const Fields<Q4_0>& fields, Block& block) {
     block.scale = fields.scale;

@@ -12,13 +12,13 @@ struct Q4_1 {
   static constexpr Min kMin = Min::kAdded;
   using Quantizer = RangeQuantizer<Q4_1, 15>;
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q4_1, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q4_1, Word>& fields, const Put& put) {
     Word head[4];
     block.quad(offsetof(Block, scale), head);
     fields.scale = low_half(head[0]);
     fields.min = high_half(head[0]);
-    unpack_nibbles(block, offsetof(Block, low), fields.code);
+    unpack_nibbles<Word>(block, offsetof(Block, low), put);
   }
   static void pack(const Fields<Q4_1>& fields, Block& block) {
     block.scale = fields.scale;

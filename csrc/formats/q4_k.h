@@ -14,10 +14,10 @@ struct Q4_K {
   using Quantizer = ScaleMinQuantizer<Q4_K, 15, 63>;
   static constexpr ScaleMinSearch kSearch{-1.0f, 0.1f, 20};
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q4_K, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q4_K, Word>& fields, const Put& put) {
     unpack_6bit_head(block, fields);
-    unpack_nibble_runs(block, offsetof(Block, low), fields.code);
+    unpack_nibble_runs<Word>(block, offsetof(Block, low), put);
   }
   static void pack(const Fields<Q4_K>& fields, Block& block) {
     block.scale = fields.scale;

@@ -12,14 +12,17 @@ struct Q5_0 {
   static constexpr Min kMin = Min::kNone;
   using Quantizer = SignedQuantizer<Q5_0, 16>;
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q5_0, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q5_0, Word>& fields, const Put& put) {
     Word head[4];
     block.quad(offsetof(Block, scale), head);
     fields.scale = low_half(head[0]);
     fields.min = repeat<Word>(0);
-    unpack_nibbles(block, offsetof(Block, low), fields.code);
-    unpack_fifth_bits(middle(head[0], head[1]), fields.code);
+    const Word high = middle(head[0], head[1]);
+    unpack_nibbles<Word>(block, offsetof(Block, low), [&](auto q, Word(&four)[4]) PHIGGUF_INLINE {
+      add_fifth_bits(high, q, four);
+      put(q, four);
+    });
   }
   static void pack(const Fields<Q5_0>& fields, Block& block) {
     block.scale = fields.scale;

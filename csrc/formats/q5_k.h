@@ -14,11 +14,14 @@ struct Q5_K {
   using Quantizer = ScaleMinQuantizer<Q5_K, 31, 63>;
   static constexpr ScaleMinSearch kSearch{-0.5f, 0.1f, 15};
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q5_K, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q5_K, Word>& fields, const Put& put) {
     unpack_6bit_head(block, fields);
-    unpack_nibble_runs(block, offsetof(Block, low), fields.code);
-    unpack_run_bits(block, offsetof(Block, high), 4, fields.code);
+    const RunBits<Word> high_bits(block, offsetof(Block, high));
+    unpack_nibble_runs<Word>(block, offsetof(Block, low), [&](auto q, Word(&four)[4]) PHIGGUF_INLINE {
+      high_bits.add_to(q, 4, four);
+      put(q, four);
+    });
   }
   static void pack(const Fields<Q5_K>& fields, Block& block) {
     block.scale = fields.scale;

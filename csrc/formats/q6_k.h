@@ -13,27 +13,28 @@ struct Q6_K {
   static constexpr Min kMin = Min::kNone;
   using Quantizer = SixBitQuantizer<Q6_K>;
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q6_K, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q6_K, Word>& fields, const Put& put) {
     Word end[4];
     block.quad(sizeof(Block) - 16, end);
     fields.scale = high_half(end[3]);
     fields.min = repeat<Word>(0);
     block.quad(offsetof(Block, sub_scales), fields.sub_scale);
-    for (int part = 0; part < 4; ++part) {  // 16 bytes of each run of a half
-      const size_t half = static_cast<size_t>(part / 2), at = 16 * static_cast<size_t>(part % 2);
+    unroll<4>([&](auto part) PHIGGUF_INLINE {  // 16 bytes of each run of a half
+      constexpr int kHalf = part / 2, kAt = 16 * (part % 2);
       Word low[4], next_low[4], high[4];
-      block.quad(offsetof(Block, low) + 64 * half + at, low);
-      block.quad(offsetof(Block, low) + 64 * half + at + 32, next_low);
-      block.quad(offsetof(Block, high) + 32 * half + at, high);
-      Word* code = fields.code + 32 * half + at / 4;
-      for (int i = 0; i < 4; ++i) {
-        code[i] = bits_of_bytes(low[i], 0, 15) | (bits_of_bytes(high[i], 0, 3) << 4);
-        code[8 + i] = bits_of_bytes(next_low[i], 0, 15) | (bits_of_bytes(high[i], 2, 3) << 4);
-        code[16 + i] = bits_of_bytes(low[i], 4, 15) | bits_of_bytes(high[i], 0, 48);
-        code[24 + i] = bits_of_bytes(next_low[i], 4, 15) | bits_of_bytes(high[i], 2, 48);
-      }
-    }
+      block.quad(offsetof(Block, low) + 64 * kHalf + kAt, low);
+      block.quad(offsetof(Block, low) + 64 * kHalf + kAt + 32, next_low);
+      block.quad(offsetof(Block, high) + 32 * kHalf + kAt, high);
+      unroll<4>([&](auto run) PHIGGUF_INLINE {
+        Word four[4];
+        for (int i = 0; i < 4; ++i) {
+          const Word top = run < 2 ? bits_of_bytes(high[i], 2 * run, 3) << 4 : bits_of_bytes(high[i], 2 * run - 4, 48);
+          four[i] = bits_of_bytes(run % 2 == 0 ? low[i] : next_low[i], 4 * (run / 2), 15) | top;
+        }
+        put(Index<32 * kHalf + kAt / 4 + 8 * run>(), four);
+      });
+    });
   }
   static void pack(const Fields<Q6_K>& fields, Block& block) {
     block.scale = fields.scale;

@@ -12,16 +12,17 @@ struct Q8_0 {
   static constexpr Min kMin = Min::kNone;
   using Quantizer = ByteQuantizer<Q8_0>;
 
-  template <class Source, class Word>
-  static void unpack(const Source& block, FieldWords<Q8_0, Word>& fields) {
+  template <class Source, class Word, class Put>
+  PHIGGUF_INLINE static void unpack(const Source& block, ScaleWords<Q8_0, Word>& fields, const Put& put) {
     Word words[4];
     block.quad(offsetof(Block, scale), words);
     fields.scale = low_half(words[0]);
     fields.min = repeat<Word>(0);
-    for (int quad = 0; quad < 2; ++quad) {
+    unroll<2>([&](auto quad) PHIGGUF_INLINE {
       block.quad(offsetof(Block, code) + 16 * static_cast<size_t>(quad), words);
-      for (int i = 0; i < 4; ++i) fields.code[4 * quad + i] = words[i] ^ repeat<Word>(0x80808080u);
-    }
+      for (Word& word : words) word = word ^ repeat<Word>(0x80808080u);
+      put(Index<4 * quad>(), words);
+    });
   }
   static void pack(const Fields<Q8_0>& fields, Block& block) {
     block.scale = fields.scale;

@@ -8,7 +8,7 @@
 
 #include "kernels/lane_sums.h"
 #include "kernels/matmul_output.h"
-#include "kernels/unroll.h"
+#include "simd/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 

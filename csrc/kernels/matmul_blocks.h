@@ -3,14 +3,15 @@
 // For one output, block by block in order, with the activations' scale dx, codes x and sub-block sums s:
 //   acc = fma(scale * dx, float(sum_j sub_scale[j] * (dot(code_j, x_j) - zero point * s_j)), acc)
 //   acc = fma(-+min * dx, float(sum_j sub_min[j] * s_j), acc)                        in formats with a minimum
-// A lane is a weight row. A block of kRows rows is decoded once, four codes to a lane, and meets every token: in
-// vectors, or, of many tokens, in tiles where an ISA has them. No sum ever crosses lanes.
+// A lane is a weight row. A block of rows is decoded once, four codes to a lane, and meets every token: as the codes
+// come out, in vectors, or, of many tokens, in tiles where an ISA has them. No sum ever crosses lanes.
 //
 // int32 holds every sum for any bytes of a file. The largest is Q6_K's: 16 sub-blocks of |sub_scale| <= 128 times
 // 16 products of |code - 32| <= 32 and |x| <= 127 are below 2^27; a sum over mins is at most 63 * 127 * 256 < 2^21.
 #pragma once
 
 #include "kernels/matmul_output.h"
+#include "kernels/streamed_products.h"
 #include "kernels/tile_products.h"
 #include "kernels/vector_products.h"
 
@@ -25,8 +26,9 @@ inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t
   const size_t blocks = job.cols / Format::kWidth, row_bytes = blocks * kBlockBytes, left = job.rows - row;
   const uint8_t* weights = job.weights + row * row_bytes;
   for (size_t i = 0; i < n * kRowVectors; ++i) acc[i] = set(0.0f);
+  RowFetcher next_rows(weights + kRows * row_bytes, kRows * row_bytes);
   for (size_t b = 0; b < blocks; ++b) {
-    RowFetcher next_rows(weights + kRows * row_bytes, row_bytes, b * kBlockBytes, kBlockBytes);
+    next_rows.allow(kRows * kBlockBytes);
     RowBlocks<Format> rows[kRowVectors];
     for (size_t r = 0; r < kRowVectors; ++r) {
       const size_t above = r * kLanes < left ? r * kLanes : 0;  // rows that do not exist repeat the first ones
@@ -52,8 +54,26 @@ inline void multiply_all(const MatmulJob& job) {
   }
 }
 
+// Rows first .. end - 1 of a job.
+template <class Format>
+inline MatmulJob rows_of(const MatmulJob& job, size_t first, size_t end) {
+  MatmulJob part = job;
+  part.weights += first * (job.cols / Format::kWidth) * sizeof(typename Format::Block);
+  part.out += first;
+  part.rows = end - first;
+  return part;
+}
+
 template <class Format>
 inline void matmul_blocks(const MatmulJob& job) {
+  if constexpr (kMostStreamedTokens > 0) {
+    if (job.tokens <= kMostStreamedTokens && job.rows >= kLanes) {
+      const size_t whole_groups = job.rows / kLanes * kLanes;
+      multiply_streamed<Format>(rows_of<Format>(job, 0, whole_groups));
+      if (whole_groups == job.rows) return;
+      return multiply_all<Format, VectorProducts<Format>>(rows_of<Format>(job, whole_groups, job.rows));
+    }
+  }
   if constexpr (kHasTiles) {
     if (job.tokens >= kFewestTileTokens) {
       using Products = TileProducts<Format>;

@@ -34,23 +34,24 @@ struct TokenBlocks {
   i32v min_sum(int token, int j) const { return correction(token, Product<Format>::kStarts + j); }
 };
 
-// Asks for memory that is read later: a part of the kRows rows that come next, a share of it from each of several
-// streams. No stream is followed past the end of its page, and one does not fill the memory bus. A core waits for few
-// lines at once and stops when it wants more, so it takes a step of a line from each with every load of what is here.
+// Asks for memory that is read later, a line from each of several streams at a time. No stream is followed past the end
+// of its page, and one does not fill the memory bus. A core waits for few lines at once and stops when it wants more,
+// so steps go along with loads of what is here, of as many bytes.
 class RowFetcher {
  public:
-  // Bytes begin .. begin + size - 1 of each row, or as many others.
-  RowFetcher(const uint8_t* rows, size_t row_bytes, size_t begin, size_t size)
-      : next_(rows + kRowsEach * begin), end_(next_ + kRowsEach * size), stream_bytes_(kRowsEach * row_bytes) {}
+  RowFetcher(const uint8_t* rows, size_t size) : next_(rows), end_(rows), stream_bytes_(size / kStreams) {}
 
-  void step() {
+  // Lets steps go on for `bytes` more.
+  void allow(size_t bytes) { end_ += bytes / kStreams; }
+
+  PHIGGUF_INLINE void step() {
     if (next_ >= end_) return;
     for (size_t stream = 0; stream < kStreams; ++stream) __builtin_prefetch(next_ + stream * stream_bytes_, 0, 2);
     next_ += kCacheLine;
   }
 
  private:
-  static constexpr size_t kStreams = 4, kRowsEach = (kRows + kStreams - 1) / kStreams, kCacheLine = 64;
+  static constexpr size_t kStreams = 4, kCacheLine = 64;
   const uint8_t *next_, *end_;
   size_t stream_bytes_;
 };
@@ -60,7 +61,7 @@ class FetchingLaneBytes {
  public:
   FetchingLaneBytes(const uint8_t* first, size_t stride, RowFetcher& fetcher)
       : bytes_(first, stride), fetcher_(fetcher) {}
-  void quad(size_t offset, i32v (&words)[4]) const {
+  PHIGGUF_INLINE void quad(size_t offset, i32v (&words)[4]) const {
     bytes_.quad(offset, words);
     fetcher_.step();
   }
@@ -70,28 +71,41 @@ class FetchingLaneBytes {
   RowFetcher& fetcher_;
 };
 
-// One block of kLanes rows.
+// What one block of kLanes rows multiplies its sums of products by.
 template <class Format>
-struct RowBlocks {
+class RowScales {
   using P = Product<Format>;
-  FieldWords<Format, i32v> fields;
-  f32v scale, min;
-  i32v sub_scale[P::kSubBlocks];  // as byte_scale gives them; with several sub-blocks only, like
-  i32v min_pair[P::kMinSums + 1], scale_pair[P::kMinSums + 1];  // those of two neighbours, as words
 
-  // The block at `first` and those of the following rows, of which there are `rows` at least once.
-  void load(const uint8_t* first, size_t row_bytes, size_t rows, RowFetcher& fetcher) {
-    if (rows >= kLanes) {
-      unpack(FetchingLaneBytes(first, row_bytes, fetcher));
-    } else {
-      typename Format::Block blocks[kLanes];  // the last row stands in for those that do not exist
-      for (size_t l = 0; l < kLanes; ++l) {
-        std::memcpy(&blocks[l], first + (l < rows ? l : rows - 1) * row_bytes, sizeof blocks[l]);
+ public:
+  RowScales() = default;
+  explicit RowScales(const ScaleWords<Format, i32v>& words) : scale_(from_f16(words.scale)), min_(from_f16(words.min)) {
+    if constexpr (Format::kMin == Min::kSubtracted) min_ = neg(min_);
+    if constexpr (P::kPairs) {
+      for (int j = 0; j < P::kMinSums; ++j) {
+        min_pair_[j] = byte_pair(words.sub_min[j / 2], j % 2);
+        if constexpr (P::kCentred) scale_pair_[j] = byte_pair(words.sub_scale[j / 2], j % 2);
       }
-      unpack(FetchingLaneBytes(reinterpret_cast<const uint8_t*>(blocks), sizeof blocks[0], fetcher));
     }
   }
 
+  // Where the sum over a token's sub-blocks begins: a centre that is not the zero point is added again.
+  i32v first_sum(const TokenBlocks<Format>& x, int token) const {
+    if constexpr (P::kHasMin && P::kCentred) {
+      return times_sums(scale_pair_, x, token) << P::kMiddleBit;
+    } else {
+      return set(0);
+    }
+  }
+
+  // A step of the float chain: the block's products with a token, of which `sum` is the part without minimum.
+  f32v add_to(f32v acc, i32v sum, const TokenBlocks<Format>& x, int token) const {
+    const f32v dx = set(x.scales[token]);
+    acc = fma(scale_ * dx, to_f32(sum), acc);
+    if constexpr (P::kHasMin) acc = fma(min_ * dx, to_f32(min_product(x, token)), acc);
+    return acc;
+  }
+
+ private:
   // The sums over all sub-blocks of what stands in `pair` and of a token's codes.
   static i32v times_sums(const i32v* pair, const TokenBlocks<Format>& x, int token) {
     i32v sum = set(0);
@@ -102,35 +116,59 @@ struct RowBlocks {
   // What a block's minimum is multiplied by.
   i32v min_product(const TokenBlocks<Format>& x, int token) const {
     if constexpr (P::kPairs) {
-      return times_sums(min_pair, x, token);
+      return times_sums(min_pair_, x, token);
     } else {
       return x.min_sum(token, 0);
     }
   }
 
-  // A step of the float chain: the block's products with a token, of which `sum` is the part without minimum.
-  f32v add_to(f32v acc, i32v sum, const TokenBlocks<Format>& x, int token) const {
-    const f32v dx = set(x.scales[token]);
-    acc = fma(scale * dx, to_f32(sum), acc);
-    if constexpr (P::kHasMin) acc = fma(min * dx, to_f32(min_product(x, token)), acc);
-    return acc;
+  f32v scale_, min_;
+  i32v min_pair_[P::kMinSums + 1], scale_pair_[P::kMinSums + 1];  // those of two neighbours, as words
+};
+
+// Codes as products take them.
+template <class Format>
+inline i32v product_codes(i32v four) {
+  if constexpr (Product<Format>::kWide && kWideCodesAreSigned) return four ^ repeat<i32v>(0x80808080u);
+  return four;
+}
+
+template <class Format>
+inline bytesumv first_product(i32v codes, i32v x) {
+  return Product<Format>::kWide ? multiply_wide_bytes(codes, x) : multiply_bytes(codes, x);
+}
+template <class Format>
+inline bytesumv add_product(bytesumv sum, i32v codes, i32v x) {
+  return Product<Format>::kWide ? add_wide_products(sum, codes, x) : add_products(sum, codes, x);
+}
+
+// One block of kLanes rows.
+template <class Format>
+struct RowBlocks {
+  using P = Product<Format>;
+  ScaleWords<Format, i32v> words;
+  RowScales<Format> scales;
+  i32v sub_scale[P::kSubBlocks];  // as byte_scale gives them; with several sub-blocks only
+  i32v code[P::kWords];
+
+  // The block at `first` and those of the following rows, of which there are `rows` at least once.
+  void load(const uint8_t* first, size_t row_bytes, size_t rows, RowFetcher& fetcher) {
+    if (rows >= kLanes) return unpack({first, row_bytes, fetcher});
+    typename Format::Block blocks[kLanes];  // the last row stands in for those that do not exist
+    for (size_t l = 0; l < kLanes; ++l) {
+      std::memcpy(&blocks[l], first + (l < rows ? l : rows - 1) * row_bytes, sizeof blocks[l]);
+    }
+    unpack({reinterpret_cast<const uint8_t*>(blocks), sizeof blocks[0], fetcher});
   }
 
  private:
   void unpack(const FetchingLaneBytes& bytes) {
-    Format::unpack(bytes, fields);
-    scale = from_f16(fields.scale);
-    min = from_f16(fields.min);
-    if constexpr (Format::kMin == Min::kSubtracted) min = neg(min);
-    if constexpr (P::kWide && kWideCodesAreSigned) {
-      for (i32v& four : fields.code) four = four ^ repeat<i32v>(0x80808080u);
-    }
+    Format::unpack(bytes, words, [&](int q, const i32v(&four)[4]) PHIGGUF_INLINE {
+      for (int i = 0; i < 4; ++i) code[q + i] = product_codes<Format>(four[i]);
+    });
+    scales = RowScales<Format>(words);
     if constexpr (P::kPairs) {
-      for (int j = 0; j < P::kSubBlocks; ++j) sub_scale[j] = byte_scale(fields.sub_scale[j / 4], j % 4);
-      for (int j = 0; j < P::kMinSums; ++j) {
-        min_pair[j] = byte_pair(fields.sub_min[j / 2], j % 2);
-        if constexpr (P::kCentred) scale_pair[j] = byte_pair(fields.sub_scale[j / 2], j % 2);
-      }
+      for (int j = 0; j < P::kSubBlocks; ++j) sub_scale[j] = byte_scale(words.sub_scale[j / 4], j % 4);
     }
   }
 };

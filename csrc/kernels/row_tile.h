@@ -4,7 +4,7 @@
 // row's element of a broadcast to all of them.
 #pragma once
 
-#include "kernels/unroll.h"
+#include "simd/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 

@@ -70,7 +70,7 @@ class TileProducts {
     for (int t = static_cast<int>(begin); t < static_cast<int>(end); ++t) {
       for (int r = 0; r < kRowVectors; ++r) {
         f32v& out = group.acc[kRowVectors * t + r];
-        out = rows_[r].add_to(out, total(sums[r], t), group.x, t);
+        out = rows_[r].scales.add_to(out, total(sums[r], t), group.x, t);
       }
     }
   }
@@ -84,16 +84,16 @@ class TileProducts {
   }
 
   void set_codes(int r, int sub_block) {
-    const auto& fields = rows_[r].fields;
+    const auto& rows = rows_[r];
     for (int q = P::kSubWords * sub_block; q < P::kSubWords * (sub_block + 1); ++q) {
       if constexpr (P::kPairs) {
-        const i32v scale = spread_bytes(fields.sub_scale[sub_block / 4], sub_block % 4, sub_block % 4);
+        const i32v scale = spread_bytes(rows.words.sub_scale[sub_block / 4], sub_block % 4, sub_block % 4);
         i32v high, low;
-        scale_bytes(fields.code[q], Format::kZeroPoint, scale, high, low);
+        scale_bytes(rows.code[q], Format::kZeroPoint, scale, high, low);
         codes_[r][0][q] = low;
         if constexpr (kParts == 2) codes_[r][1][q] = high;
       } else {
-        codes_[r][0][q] = subtract_from_bytes(fields.code[q], Format::kZeroPoint);
+        codes_[r][0][q] = subtract_from_bytes(rows.code[q], Format::kZeroPoint);
       }
     }
   }

@@ -1,7 +1,7 @@
 // Products with rows that lie along k, by turning squares of them in registers: lanes become rows.
 #pragma once
 
-#include "kernels/unroll.h"
+#include "simd/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 

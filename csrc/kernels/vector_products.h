@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/row_blocks.h"
-#include "kernels/unroll.h"
+#include "simd/unroll.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -34,36 +34,28 @@ class BlockProduct {
   // acc[kRowVectors * t + r]
   PHIGGUF_INLINE void add_to(f32v* acc) const {
     RegisterTile<i32v, Tokens> total;
-    total.each([&](i32v& sum, int r, int t) { sum = first_sum(r, t); });
+    total.each([&](i32v& sum, int r, int t) { sum = rows_[r].scales.first_sum(x_, t); });
     for (int j = 0; j < P::kSubBlocks; ++j) add_sub_block(j, total);
     total.each([&](i32v& sum, int r, int t) {
       f32v& out = acc[kRowVectors * t + r];
-      out = rows_[r].add_to(out, sum, x_, t);
+      out = rows_[r].scales.add_to(out, sum, x_, t);
     });
   }
 
  private:
-  // A centre that is not the zero point is added again.
-  i32v first_sum(int r, int t) const {
-    if constexpr (P::kHasMin && P::kCentred) {
-      return rows_[r].times_sums(rows_[r].scale_pair, x_, t) << P::kMiddleBit;
-    } else {
-      return set(0);
-    }
-  }
-
   PHIGGUF_INLINE void add_sub_block(int j, RegisterTile<i32v, Tokens>& total) const {
     constexpr int kPieces = P::kPieces / P::kSubBlocks;
     for (int piece = kPieces * j; piece < kPieces * (j + 1); ++piece) {
       const int first = P::kPieceWords * piece;
       RegisterTile<bytesumv, Tokens> products;
       products.each([&](bytesumv& sum, int r, int t) {
-        const i32v codes = rows_[r].fields.code[first], x = x_.code(t, first);
-        sum = P::kCentred ? add(x_.start(t, piece), codes, x) : multiply(codes, x);
+        const i32v codes = rows_[r].code[first], x = x_.code(t, first);
+        sum = P::kCentred ? add_product<Format>(x_.start(t, piece), codes, x) : first_product<Format>(codes, x);
       });
       unroll<P::kPieceWords - 1>([&](auto i) PHIGGUF_INLINE {
         const int q = first + 1 + i;
-        products.each([&](bytesumv& sum, int r, int t) { sum = add(sum, rows_[r].fields.code[q], x_.code(t, q)); });
+        products.each(
+            [&](bytesumv& sum, int r, int t) { sum = add_product<Format>(sum, rows_[r].code[q], x_.code(t, q)); });
       });
       unroll<kRowVectors * Tokens>([&](auto i) PHIGGUF_INLINE {
         i32v& sum = total.sums[i];
@@ -71,13 +63,6 @@ class BlockProduct {
         sum = P::kPairs ? add_scaled(sum, product, rows_[i % kRowVectors].sub_scale[j]) : add_sum(sum, product);
       });
     }
-  }
-
-  static bytesumv multiply(i32v codes, i32v x) {
-    return P::kWide ? multiply_wide_bytes(codes, x) : multiply_bytes(codes, x);
-  }
-  static bytesumv add(bytesumv sum, i32v codes, i32v x) {
-    return P::kWide ? add_wide_products(sum, codes, x) : add_products(sum, codes, x);
   }
 
   const Rows& rows_;

@@ -146,7 +146,7 @@ inline void transpose(f32v (&m)[kLanes]) {
 
 inline __m128i load_quad(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
-inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
+PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
   __m256i m[4];  // rows i and i + 4 in the halves of m[i]
   for (size_t i = 0; i < 4; ++i) {
     const uint8_t* row = first + i * stride;

@@ -121,7 +121,7 @@ inline void transpose(f32v (&m)[kLanes]) {
   m[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23));
 }
 
-inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
+PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
   f32v square[kLanes];
   for (size_t l = 0; l < kLanes; ++l) square[l].v = vreinterpretq_f32_u8(vld1q_u8(first + l * stride));
   transpose(square);

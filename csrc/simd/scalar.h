@@ -98,7 +98,7 @@ inline float highest_lane(f32v a) { return a.v; }
 
 inline void transpose(f32v (&)[kLanes]) {}
 
-inline void load_quads(const uint8_t* first, size_t, i32v (&words)[4]) { std::memcpy(words, first, 16); }
+PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t, i32v (&words)[4]) { std::memcpy(words, first, 16); }
 
 constexpr bool kWideCodesAreSigned = true;
 

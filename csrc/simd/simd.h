@@ -60,6 +60,8 @@
   }                     \
   }
 
+#define PHIGGUF_INLINE __attribute__((always_inline))
+
 #if defined(PHIGGUF_SIMD_scalar)
 #include "simd/scalar.h"
 #elif defined(PHIGGUF_SIMD_avx2)

@@ -3,8 +3,6 @@
 
 #include "simd/simd.h"
 
-#define PHIGGUF_INLINE __attribute__((always_inline))
-
 PHIGGUF_BEGIN_ISA
 
 template <int I>
