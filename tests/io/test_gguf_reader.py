@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import shutil
 from pathlib import Path
@@ -368,3 +369,26 @@ def test_a_damaged_part_is_named(split: list[Path]) -> None:
     with pytest.raises(GGUFError) as caught:
         read_gguf(split[0])
     assert caught.value.file == str(split[2])
+
+
+def flags_of_mapping(path: Path) -> list[str]:
+    """VmFlags of the memory that a file is mapped to."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    next(line for line in lines if line.endswith(str(path)))
+    return next(line for line in lines if line.startswith("VmFlags")).split()
+
+
+def huge_pages_can_be_asked_for() -> bool:
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE).madvise(mmap.MADV_HUGEPAGE)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+@pytest.mark.skipif(not huge_pages_can_be_asked_for(), reason="the system has no huge pages")
+def test_weights_ask_for_huge_pages(tmp_path: Path) -> None:
+    path = tmp_path / "one.gguf"
+    path.write_bytes(gguf_file(tensors=[tensor("a", [8])], data=bytes(32)))
+    with read_gguf(path):
+        assert "hg" in flags_of_mapping(path)
