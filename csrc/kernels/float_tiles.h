@@ -90,28 +90,24 @@ class FloatTiles {
   }
 
   template <int kN>
-  void multiply_tile(const Tile& tile) const {
+  void multiply_tile(Tile tile) const {  // a copy, and one pointer to tokens: else compilers run out of registers
+    const size_t stride = stride_;
     for (size_t v = 0; v < kPartials; v += kLanes) {
       const auto place = [&](auto i) PHIGGUF_INLINE {
         return tile.sums + (i / kTileRows * kRows + i % kTileRows) * kPartials + v;
       };
       f32v sum[kN * kTileRows];
       unroll<kN * kTileRows>([&](auto i) PHIGGUF_INLINE { sum[i] = tile.begins ? set(0.0f) : load(place(i)); });
-      const auto step = [&](size_t k) PHIGGUF_INLINE {
+      const float* x = tile.x + v;
+      for (size_t k = v; k < tile.length; k += kPartials, x += kPartials) {
         f32v row[kTileRows];
         unroll<kTileRows>([&](auto r) PHIGGUF_INLINE { row[r] = load(tile.rows[r] + k); });
         unroll<kN>([&](auto t) PHIGGUF_INLINE {
-          const f32v x = load(tile.x + t * stride_ + k);
-          unroll<kTileRows>([&](auto r)
-                                PHIGGUF_INLINE { sum[t * kTileRows + r] = fma(row[r], x, sum[t * kTileRows + r]); });
+          const f32v token = load(x + t * stride);
+          unroll<kTileRows>(
+              [&](auto r) PHIGGUF_INLINE { sum[t * kTileRows + r] = fma(row[r], token, sum[t * kTileRows + r]); });
         });
-      };
-      size_t k = v;
-      for (; k + kPartials < tile.length; k += 2 * kPartials) {
-        step(k);
-        step(k + kPartials);
       }
-      if (k < tile.length) step(k);
       unroll<kN * kTileRows>([&](auto i) PHIGGUF_INLINE { store(place(i), sum[i]); });
     }
   }
