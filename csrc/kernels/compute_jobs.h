@@ -10,9 +10,9 @@ namespace phigguf {
 
 // Activations as the integer matmul wants them; activations.h says what is in them. Block b of all tokens comes
 // before block b + 1: of token t it is block number b * tokens + t. There is at most one correction to
-// kCorrectionWidth codes. Kernels may read, and make no use of, kReadPastCodes bytes behind the codes.
+// kCorrectionWidth codes. Kernels may read, and make no use of, kReadPastBlocks blocks behind the last.
 constexpr size_t kCorrectionWidth = 8;
-constexpr size_t kReadPastCodes = 15 * 256;
+constexpr size_t kReadPastBlocks = 15;
 struct Activations {
   int8_t* codes;
   int32_t* corrections;

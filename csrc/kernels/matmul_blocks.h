@@ -19,28 +19,44 @@ PHIGGUF_BEGIN_ISA
 
 constexpr size_t kFewestTileTokens = 13;  // fewer are multiplied faster in vectors
 
+// Adds products of rows row .. row + kRows - 1 (those that exist) and tokens first .. first + n - 1: blocks from
+// `block` on, Products::kBlocks at once, as often as there are so many. Returns the block after them.
+template <class Format, class Products>
+inline size_t add_blocks(const MatmulJob& job, size_t row, size_t block, size_t first, size_t n, RowFetcher& next_rows,
+                         f32v* acc) {
+  constexpr size_t kBlocks = Products::kBlocks, kBlockBytes = sizeof(typename Format::Block);
+  const size_t blocks = job.cols / Format::kWidth, row_bytes = blocks * kBlockBytes, left = job.rows - row;
+  const uint8_t* weights = job.weights + row * row_bytes;
+  for (; block + kBlocks <= blocks; block += kBlocks) {
+    next_rows.allow(kRows * kBlocks * kBlockBytes);
+    RowBlocks<Format> rows[kBlocks][kRowVectors];
+    for (size_t i = 0; i < kBlocks * kRowVectors; ++i) {
+      const size_t b = i / kRowVectors, r = i % kRowVectors;
+      const size_t above = r * kLanes < left ? r * kLanes : 0;  // rows that do not exist repeat the first ones
+      rows[b][r].load(weights + above * row_bytes + (block + b) * kBlockBytes, row_bytes, left - above, next_rows);
+    }
+    Products(rows).add_to(acc, job.activations, block, first, n);
+  }
+  return block;
+}
+
 // Rows row .. row + kRows - 1 (those that exist) times tokens first .. first + n - 1.
 template <class Format, class Products>
 inline void multiply_rows(const MatmulJob& job, size_t row, size_t first, size_t n, f32v* acc) {
-  constexpr size_t kBlockBytes = sizeof(typename Format::Block);
-  const size_t blocks = job.cols / Format::kWidth, row_bytes = blocks * kBlockBytes, left = job.rows - row;
-  const uint8_t* weights = job.weights + row * row_bytes;
-  for (size_t i = 0; i < n * kRowVectors; ++i) acc[i] = set(0.0f);
-  RowFetcher next_rows(weights + kRows * row_bytes, kRows * row_bytes);
-  for (size_t b = 0; b < blocks; ++b) {
-    next_rows.allow(kRows * kBlockBytes);
-    RowBlocks<Format> rows[kRowVectors];
-    for (size_t r = 0; r < kRowVectors; ++r) {
-      const size_t above = r * kLanes < left ? r * kLanes : 0;  // rows that do not exist repeat the first ones
-      rows[r].load(weights + above * row_bytes + b * kBlockBytes, row_bytes, left - above, next_rows);
-    }
-    Products(rows).add_to(acc, job.activations, b, first, n);
+  const size_t chains = (n + Products::kTokens - 1) / Products::kTokens * Products::kTokens;
+  for (size_t i = 0; i < chains * kRowVectors; ++i) acc[i] = set(0.0f);
+  const size_t row_bytes = job.cols / Format::kWidth * sizeof(typename Format::Block);
+  RowFetcher next_rows(job.weights + (row + kRows) * row_bytes, kRows * row_bytes);
+  const size_t block = add_blocks<Format, Products>(job, row, 0, first, n, next_rows, acc);
+  if constexpr (Products::kBlocks > 1) {
+    add_blocks<Format, typename Products::OneByOne>(job, row, block, first, n, next_rows, acc);
   }
 }
 
 template <class Format, class Products>
 inline void multiply_all(const MatmulJob& job) {
-  constexpr size_t kTokensAtOnce = Products::kTokensAtOnce;  // whose sums wait on the stack between blocks
+  constexpr size_t kTokensAtOnce = 256;  // whose sums wait on the stack between blocks
+  static_assert(kTokensAtOnce % Products::kTokens == 0);
   f32v acc[kTokensAtOnce * kRowVectors];
   for (size_t first = 0; first < job.tokens; first += kTokensAtOnce) {  // whose activations a cache can hold
     for (size_t row = 0; row < job.rows; row += kRows) {

@@ -28,6 +28,14 @@ struct TokenBlocks {
     corrections = all.corrections + first * Product<Format>::kCorrections;
     scales = all.scales + first;
   }
+  // Those `n` behind.
+  TokenBlocks after(size_t n) const {
+    TokenBlocks blocks = *this;
+    blocks.codes += Format::kWidth * n;
+    blocks.corrections += Product<Format>::kCorrections * n;
+    blocks.scales += n;
+    return blocks;
+  }
   i32v code(int token, int q) const { return broadcast_bytes(codes + Format::kWidth * token + 4 * q); }
   i32v correction(int token, int j) const { return set(corrections[Product<Format>::kCorrections * token + j]); }
   bytesumv start(int token, int piece) const { return as_sum(correction(token, piece)); }

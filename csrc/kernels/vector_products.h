@@ -2,25 +2,11 @@
 // four at a time, to all lanes.
 #pragma once
 
-#include "kernels/row_blocks.h"
-#include "simd/unroll.h"
+#include "kernels/register_tile.h"
 
 PHIGGUF_BEGIN_ISA
 
 constexpr int kMostTokens = kLanes == 16 ? 6 : 4;  // multiplied together, as registers allow
-
-// Sums that stay in registers, one for each of kRowVectors row vectors and `Tokens` tokens. Compilers keep an array in
-// registers only where every index is a constant before their loop passes, hence the unrolling by hand.
-template <class Sum, int Tokens>
-struct RegisterTile {
-  Sum sums[kRowVectors * Tokens];
-
-  // visit(sum, r, t)
-  template <class Visit>
-  PHIGGUF_INLINE void each(const Visit& visit) {
-    unroll<kRowVectors * Tokens>([&](auto i) PHIGGUF_INLINE { visit(sums[i], i % kRowVectors, i / kRowVectors); });
-  }
-};
 
 // Everything about one block of kRows rows and `Tokens` tokens.
 template <class Format, int Tokens>
@@ -72,9 +58,9 @@ class BlockProduct {
 template <class Format>
 class VectorProducts {
  public:
-  static constexpr size_t kTokensAtOnce = 256;
+  static constexpr size_t kBlocks = 1, kTokens = 1;
 
-  explicit VectorProducts(const RowBlocks<Format> (&rows)[kRowVectors]) : rows_(rows) {}
+  explicit VectorProducts(const RowBlocks<Format> (&rows)[kBlocks][kRowVectors]) : rows_(rows[0]) {}
 
   // Adds block `block` of tokens first .. first + n - 1, in groups of nearly equal size.
   void add_to(f32v* acc, const Activations& activations, size_t block, size_t first, size_t n) const {

@@ -33,10 +33,10 @@ Element* at_least(size_t size, std::vector<Element>& memory) {
 class ActivationBuffer {
  public:
   Activations view(const MatmulTask& task) {
-    const size_t lines = (task.m * task.k + kReadPastCodes) / sizeof(CacheLine) + 1;
-    const size_t blocks = task.k / static_cast<size_t>(info(task.type).block_width);
-    return {at_least(lines, codes_)->bytes, at_least(task.m * (task.k / kCorrectionWidth), corrections_),
-            at_least(task.m * blocks, scales_), task.m};
+    const auto width = static_cast<size_t>(info(task.type).block_width);
+    const size_t blocks = task.m * (task.k / width) + kReadPastBlocks;
+    return {at_least(blocks * width / sizeof(CacheLine) + 1, codes_)->bytes,
+            at_least(blocks * (width / kCorrectionWidth), corrections_), at_least(blocks, scales_), task.m};
   }
 
  private:

@@ -25,9 +25,11 @@ std::vector<float> in_cache_lines(const float* x, size_t tokens, size_t cols) {
 
 std::vector<float> multiply(const Weights& w, const float* x, size_t tokens) {
   std::vector<float> out(tokens * w.rows);
-  std::vector<int8_t> codes(tokens * w.cols + kReadPastCodes);
-  std::vector<int32_t> corrections(tokens * w.cols / kCorrectionWidth);
-  std::vector<float> scales(tokens * w.cols / static_cast<size_t>(info(w.type).block_width));
+  const auto width = static_cast<size_t>(info(w.type).block_width);
+  const size_t blocks = tokens * (w.cols / width) + kReadPastBlocks;
+  std::vector<int8_t> codes(blocks * width);
+  std::vector<int32_t> corrections(blocks * width / kCorrectionWidth);
+  std::vector<float> scales(blocks);
   const Activations activations{codes.data(), corrections.data(), scales.data(), tokens};
   const int type = static_cast<int>(w.type);
   if (!is_float_type(w.type)) {
@@ -81,7 +83,7 @@ Weights extreme_bytes(Type type, size_t rows, size_t cols) {
 void add_products(Results& results) {
   for (const Type type : all_types()) {
     const auto block = static_cast<size_t>(info(type).block_width);
-    const size_t odd_cols = is_float_type(type) ? 77 : 3 * block;
+    const size_t odd_cols = is_float_type(type) ? 77 : 5 * block;
     add_product(results, encoded(type, 19, 512), distribution("normal"), 70);
     add_product(results, random_bytes(type, 13, odd_cols), distribution("heavy_tailed"), 23);
     add_product(results, random_bytes(type, 13, odd_cols), distribution("not_finite"), 17);
