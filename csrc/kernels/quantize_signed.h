@@ -39,12 +39,12 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   using Base = SignedSubBlocks<Format, 4>;
   using Base::kSub, Base::kSubBlocks, Base::kTogether;
   static constexpr Searches kSearches = Searches::kAlways;
-  static constexpr int kHalfSub = 32, kDescents = 4;
+  static constexpr int kHalfSub = 32;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
     f32w scales[kSubBlocks], magnitudes[kSubBlocks], codes[Format::kWidth];
-    for (int j = 0; j < kSubBlocks; j += kDescents) {
-      descend_signed_scales<kSub, 4, kDescents>(tile.x + kSub * j, codes + kSub * j, scales + j, magnitudes + j);
+    for (int j = 0; j < kSubBlocks; ++j) {
+      descend_signed_scale<kSub, 4>(tile.x + kSub * j, codes + kSub * j, scales[j], magnitudes[j]);
     }
     const f32w largest = extreme<kSubBlocks>(scales).value;
     const maskw empty = largest == set(0.0f);

@@ -366,83 +366,108 @@ struct CodeSums {
   f32w lx, l2;
 
   f32w scale() const { return select(l2 > set(0.0f), lx / l2, set(0.0f)); }
+
+  // Moves one code to its best value where that raises lx^2 / l2, and returns where. ggml keeps unsigned codes in
+  // bytes, where a negative candidate would wrap, and guards them by the sum without the code.
+  template <bool kUnsigned, class Round>
+  maskw move(f32w x, f32w w, f32w wx, f32w& code, const Round& round) {
+    const f32w zero = set(0.0f);
+    const f32w rest_lx = lx - wx * code;
+    const f32w rest_l2 = l2 - w * code * code;
+    const i32w rounded = round(x * rest_l2 / rest_lx);
+    const f32w candidate = to_f32(rounded);
+    const f32w new_lx = rest_lx + wx * candidate;
+    const f32w new_l2 = rest_l2 + w * candidate * candidate;
+    const maskw usable = (rest_lx > zero) & ((kUnsigned ? rest_l2 : new_l2) > zero) & (candidate != code);
+    const maskw better = usable & (new_lx * new_lx * l2 > lx * lx * new_l2);
+    code = select(better, kUnsigned ? to_f32(low_byte(rounded)) : candidate, code);
+    lx = select(better, new_lx, lx);
+    l2 = select(better, new_l2, l2);
+    return better;
+  }
 };
 
-// Moves one code at a time to its best value, while that raises lx^2 / l2. ggml keeps unsigned codes in bytes, where a
-// negative candidate would wrap, and guards them by the sum without the code.
-template <int N, bool kUnsigned>
-struct CodeDescent {
+// The unsigned codes of the scales or minimums of a super-block.
+template <int N>
+struct UnsignedDescent {
   f32w x[N], w[N], wx[N], code[N];
   CodeSums sums;
   maskw changed;  // where any code has, in this round
 
   template <class Round>
   void move(int i, const Round& round) {
-    const f32w zero = set(0.0f);
-    const f32w rest_lx = sums.lx - wx[i] * code[i];
-    const f32w rest_l2 = sums.l2 - w[i] * code[i] * code[i];
-    const i32w rounded = round(x[i] * rest_l2 / rest_lx);
-    const f32w candidate = to_f32(rounded);
-    const f32w lx = rest_lx + wx[i] * candidate;
-    const f32w l2 = rest_l2 + w[i] * candidate * candidate;
-    const maskw usable = (rest_lx > zero) & ((kUnsigned ? rest_l2 : l2) > zero) & (candidate != code[i]);
-    const maskw better = usable & (lx * lx * sums.l2 > sums.lx * sums.lx * l2);
-    code[i] = select(better, kUnsigned ? to_f32(low_byte(rounded)) : candidate, code[i]);
-    sums.lx = select(better, lx, sums.lx);
-    sums.l2 = select(better, l2, sums.l2);
-    changed = changed | better;
+    changed = changed | sums.move<true>(x[i], w[i], wx[i], code[i], round);
   }
 };
 
-// Five rounds at most over the codes of kCount sub-blocks, which take turns because a move waits for the one before
-// it. A sub-block that nothing changes in one round cannot change in the next.
-template <int N, bool kUnsigned, int kCount, class Round>
-inline void descend(CodeDescent<N, kUnsigned> (&descents)[kCount], const Round& round) {
-  CodeDescent<N, kUnsigned>* active[kCount];
-  int n = 0;
-  for (auto& descent : descents) active[n++] = &descent;
+// The codes -kHalf..kHalf-1 of a sub-block weighted by x^2. Most of them stay in all lanes, and a comparison with the
+// bounds of what rounds to them, which are a little closer than that, shows it without a division.
+template <int N, int kHalf>
+struct SignedDescent {
+  const f32w* x;
+  f32w code[N];
+  CodeSums part[N];        // code i's
+  f32w least[N], most[N];  // quotients between which code i stays
+  CodeSums sums;
+  maskw changed;  // where any code has, in this round
+
+  void put(int i, f32w value) {
+    constexpr float kFar = 0x1p20f, kNear = 0.4999f;
+    code[i] = value;
+    const f32w w = square(x[i]);
+    part[i] = {w * x[i] * value, w * value * value};
+    least[i] = select(value > set(static_cast<float>(-kHalf)), value - set(kNear), set(-kFar));
+    most[i] = select(value < set(static_cast<float>(kHalf - 1)), value + set(kNear), set(kFar));
+  }
+
+  bool stays(int i) const {
+    const f32w rest_lx = sums.lx - part[i].lx;
+    const f32w product = x[i] * (sums.l2 - part[i].l2);
+    const maskw within = (product > least[i] * rest_lx) & (product < most[i] * rest_lx);
+    return !any((rest_lx > set(0.0f)) & ~within);
+  }
+
+  template <class Round>
+  void move(int i, const Round& round) {
+    if (stays(i)) return;
+    const f32w w = square(x[i]);
+    f32w moved = code[i];
+    changed = changed | sums.move<false>(x[i], w, w * x[i], moved, round);
+    put(i, moved);
+  }
+};
+
+// Five rounds at most. A sub-block that nothing changes in one round cannot change in the next.
+template <class Descent, class Round>
+inline void descend(Descent& descent, const Round& round) {
+  constexpr int kCodes = sizeof(Descent::code) / sizeof(f32w);
   for (int attempt = 0; attempt < 5; ++attempt) {
-    for (int d = 0; d < n; ++d) active[d]->changed = maskw{};
-    for (int i = 0; i < N; ++i) {
-      for (int d = 0; d < n; ++d) active[d]->move(i, round);
-    }
-    int still = 0;
-    for (int d = 0; d < n; ++d) {
-      if (any(active[d]->changed)) active[still++] = active[d];
-    }
-    n = still;
+    descent.changed = maskw{};
+    for (int i = 0; i < kCodes; ++i) descent.move(i, round);
+    if (!any(descent.changed)) break;
   }
 }
 
-// x ~ scale * code, code in -kHalf..kHalf-1, weighted by x^2: Q3_K without an importance matrix. For kCount sub-blocks,
-// one after the other.
-template <int N, int kHalf, int kCount>
-inline void descend_signed_scales(const f32w* x, f32w* biased_code, f32w* scale, f32w* magnitude) {
-  CodeDescent<N, false> descents[kCount];
-  maskw zero[kCount];
-  for (int j = 0; j < kCount; ++j) {
-    CodeDescent<N, false>& d = descents[j];
-    const Extreme e = extreme<N>(x + N * j);
-    magnitude[j] = e.magnitude;
-    zero[j] = e.magnitude < set(kZeroGroup);
-    const f32w inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
-    d.sums = {set(0.0f), set(0.0f)};
-    for (int i = 0; i < N; ++i) {
-      d.x[i] = x[N * j + i];
-      d.w[i] = square(d.x[i]);
-      d.wx[i] = d.w[i] * d.x[i];
-      d.code[i] = to_f32(nearest_int(inverse_scale * d.x[i], -kHalf, kHalf - 1));
-      d.sums.lx = d.sums.lx + d.wx[i] * d.code[i];
-      d.sums.l2 = d.sums.l2 + d.w[i] * d.code[i] * d.code[i];
-    }
+// x ~ scale * code, code in -kHalf..kHalf-1, weighted by x^2: Q3_K without an importance matrix.
+template <int N, int kHalf>
+inline void descend_signed_scale(const f32w* x, f32w* biased_code, f32w& scale, f32w& magnitude) {
+  const Extreme e = extreme<N>(x);
+  magnitude = e.magnitude;
+  const maskw zero = e.magnitude < set(kZeroGroup);
+  const f32w inverse_scale = set(static_cast<float>(-kHalf)) / e.value;
+  SignedDescent<N, kHalf> d;
+  d.x = x;
+  d.sums = {set(0.0f), set(0.0f)};
+  for (int i = 0; i < N; ++i) {
+    d.put(i, to_f32(nearest_int(inverse_scale * x[i], -kHalf, kHalf - 1)));
+    d.sums.lx = d.sums.lx + d.part[i].lx;
+    d.sums.l2 = d.sums.l2 + d.part[i].l2;
   }
-  descend(descents, [](f32w v) { return nearest_int(v, -kHalf, kHalf - 1); });
-  for (int j = 0; j < kCount; ++j) {
-    for (int i = 0; i < N; ++i) {
-      biased_code[N * j + i] = select(zero[j], set(0.0f), descents[j].code[i] + set(static_cast<float>(kHalf)));
-    }
-    scale[j] = select(zero[j], set(0.0f), descents[j].sums.scale());
+  descend(d, [](f32w v) { return nearest_int(v, -kHalf, kHalf - 1); });
+  for (int i = 0; i < N; ++i) {
+    biased_code[i] = select(zero, set(0.0f), d.code[i] + set(static_cast<float>(kHalf)));
   }
+  scale = select(zero, set(0.0f), d.sums.scale());
 }
 
 // x ~ scale * code for x >= 0, code in 0..kMaxCode: the scales and the minimums of a super-block.
@@ -473,8 +498,7 @@ inline f32w search_positive_scale(const f32w* x, const f32w* w, i32w* code_out) 
     best = select(better, inverse_scale, best);
   }
 
-  CodeDescent<N, true> descents[1];
-  CodeDescent<N, true>& d = descents[0];
+  UnsignedDescent<N> d;
   d.sums = {set(0.0f), set(0.0f)};
   for (int i = 0; i < N; ++i) {
     const i32w rounded = min(set(kMaxCode), nearest_int(best * x[i]));
@@ -486,7 +510,7 @@ inline f32w search_positive_scale(const f32w* x, const f32w* w, i32w* code_out) 
     d.sums.lx = d.sums.lx + d.wx[i] * l;
     d.sums.l2 = d.sums.l2 + w[i] * l * l;
   }
-  descend(descents, [](f32w v) { return min(set(kMaxCode), nearest_int(v)); });
+  descend(d, [](f32w v) { return min(set(kMaxCode), nearest_int(v)); });
   for (int i = 0; i < N; ++i) code_out[i] = select(zero, set(0), truncate(d.code[i]));
   return select(zero, set(0.0f), d.sums.scale());
 }
