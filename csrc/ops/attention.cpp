@@ -3,20 +3,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/scratch.h"
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
 
 namespace phigguf {
 namespace {
-
-// Memory that a thread keeps from one share to the next, beginning with a cache line.
-float* scratch_memory(size_t floats) {
-  constexpr size_t kCacheLine = 64 / sizeof(float);
-  thread_local std::vector<float> memory;
-  if (memory.size() < floats + kCacheLine) memory.resize(floats + kCacheLine);
-  const auto misaligned = reinterpret_cast<uintptr_t>(memory.data()) / sizeof(float) % kCacheLine;
-  return memory.data() + (kCacheLine - misaligned);
-}
 
 // Attention divided into what threads take turns at: one key-value head's queries for some tokens; and where these
 // are few, each span of positions by itself.
@@ -77,7 +69,8 @@ class AttentionShares {
     job.type = cache_.type;
     job.blocks_per_row = cache_.head_dim / static_cast<size_t>(info(cache_.type).block_width);
     job.decode = table.decode[static_cast<int>(cache_.type)];
-    job.scratch = scratch_memory(table.attention_scratch(job));
+    thread_local Scratch<float> scratch;
+    job.scratch = scratch.reserve(table.attention_scratch(job));
     return job;
   }
 

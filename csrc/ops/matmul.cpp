@@ -1,8 +1,8 @@
 #include "ops/matmul.h"
 
 #include <algorithm>
-#include <vector>
 
+#include "base/scratch.h"
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
 
@@ -23,30 +23,20 @@ size_t rows_per_share(const MatmulTask& task) {
   return std::max(kMostRows, wanted / kMostRows * kMostRows);
 }
 
-template <class Element>
-Element* at_least(size_t size, std::vector<Element>& memory) {
-  if (memory.size() < size) memory.resize(size);
-  return memory.data();
-}
-
 // The memory behind Activations for every token of a task; kept from one task to the next.
 class ActivationBuffer {
  public:
   Activations view(const MatmulTask& task) {
     const auto width = static_cast<size_t>(info(task.type).block_width);
     const size_t blocks = task.m * (task.k / width) + kReadPastBlocks;
-    return {at_least(blocks * width / sizeof(CacheLine) + 1, codes_)->bytes,
-            at_least(blocks * (width / kCorrectionWidth), corrections_), at_least(blocks, scales_), task.m};
+    return {codes_.reserve(blocks * width), corrections_.reserve(blocks * (width / kCorrectionWidth)),
+            scales_.reserve(blocks), task.m};
   }
 
  private:
-  struct alignas(64) CacheLine {
-    int8_t bytes[64];
-  };
-
-  std::vector<CacheLine> codes_;
-  std::vector<int32_t> corrections_;
-  std::vector<float> scales_;
+  Scratch<int8_t> codes_;
+  Scratch<int32_t> corrections_;
+  Scratch<float> scales_;
 };
 
 // The rows that are multiplied.
@@ -70,11 +60,11 @@ class InputRows {
 
   void quantize(size_t t, const Activations& activations) const {
     const float* row = task_.x + t * task_.k;
-    thread_local std::vector<float> made;
+    thread_local Scratch<float> memory;
     if (!are_those_of_x()) {
-      made.resize(task_.k);
-      make(t, made.data());
-      row = made.data();
+      float* made = memory.reserve(task_.k);
+      make(t, made);
+      row = made;
     }
     table_.quantize_activations[static_cast<int>(task_.type)](row, task_.k, t, activations);
   }
@@ -104,13 +94,10 @@ void run_shares(const MatmulTask& task, const KernelTable& table, const float* x
 }
 
 void multiply_floats(const MatmulTask& task, const KernelTable& table) {
-  struct alignas(64) CacheLine {
-    float x[16];
-  };
-  thread_local std::vector<CacheLine> memory;
+  thread_local Scratch<float> memory;
   const InputRows rows(task, table);
   const size_t stride = x_stride(task.k);
-  float* x = at_least(task.m * stride / 16, memory)->x;
+  float* x = memory.reserve(task.m * stride);
   parallel_for(task.m, task.threads, [&](size_t t) {
     float* row = x + t * stride;
     rows.make(t, row);

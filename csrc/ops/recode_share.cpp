@@ -1,26 +1,11 @@
 #include "ops/recode_share.h"
 
-#include <memory>
-
 #include "base/file_access.h"
+#include "base/scratch.h"
 #include "dispatch/dispatch.h"
 
 namespace phigguf {
 namespace {
-
-// Memory that a thread keeps for its next share: fresh pages for every share would cost more than writing it.
-template <class Element>
-class Scratch {
- public:
-  Element* reserve(size_t size) {
-    if (size > size_) memory_.reset(new Element[size_ = size]);
-    return memory_.get();
-  }
-
- private:
-  std::unique_ptr<Element[]> memory_;
-  size_t size_ = 0;
-};
 
 class Share {
  public:
