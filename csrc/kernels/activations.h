@@ -14,6 +14,7 @@
 
 #include "formats/format.h"
 #include "kernels/compute_jobs.h"
+#include "kernels/rounder.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -72,9 +73,8 @@ inline float quantize_block(const float* x, int8_t* codes) {
     return extreme == extreme ? 0.0f : extreme;
   }
   const f32v inverse = set(127.0f / extreme);
-  const f32v rounder = set(0x1.8p23f);  // adding it leaves the nearest integer in the low bits
   for (int i = 0; i < Width; i += kLanes) {
-    store_u8(reinterpret_cast<uint8_t*>(codes) + i, as_bits(load(x + i) * inverse + rounder));
+    store_u8(reinterpret_cast<uint8_t*>(codes) + i, as_bits(load(x + i) * inverse + set(kRounder)));
   }
   return extreme / 127.0f;
 }

@@ -19,6 +19,7 @@
 #include "kernels/compute_jobs.h"
 #include "kernels/row_state.h"
 #include "kernels/row_tile.h"
+#include "kernels/sizes.h"
 #include "kernels/turned_rows.h"
 
 PHIGGUF_BEGIN_ISA
@@ -95,9 +96,6 @@ class Attention {
   }
 
  private:
-  static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-  static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
   size_t cached() const { return job_.first_position + job_.tokens; }
 
   // Positions that a row of queries sees.

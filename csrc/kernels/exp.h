@@ -3,7 +3,7 @@
 // x = n * ln 2 + r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 P(r), P interpolating at Chebyshev nodes to 7e-10.
 #pragma once
 
-#include "simd/simd.h"
+#include "kernels/rounder.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -24,7 +24,7 @@ inline f32v power_of_two(i32v n) { return as_floats((n + set(127)) << 23); }
 // 2^n is applied in two factors, so that results down to the smallest denormal are rounded once and overflow is
 // infinity.
 inline f32v exp(f32v x) {
-  const f32v rounder = set(0x1.8p23f);
+  const f32v rounder = set(kRounder);
   x = max(set(-104.0f), min(set(89.0f), x));  // where results are 0 and infinity; keeps NaN
   const f32v shifted = fma(x, set(0x1.715476p+0f), rounder);
   const i32v n = as_bits(shifted) - as_bits(rounder), half = n >> 1;
@@ -33,7 +33,7 @@ inline f32v exp(f32v x) {
 
 // The same for x <= 0, but zero below 2^-126.5: n + 127 is in the low bits of a sum, and 0 makes a factor of 0.
 inline f32v exp_of_negative(f32v x) {
-  const f32v rounder = set(0x1.8p23f + 127.0f);
+  const f32v rounder = set(kRounder + 127.0f);
   x = max(set(-88.0f), x);
   const f32v shifted = fma(x, set(0x1.715476p+0f), rounder);
   return exp_of_rest(x, shifted - rounder) * as_floats(as_bits(shifted) << 23);

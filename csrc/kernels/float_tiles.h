@@ -8,6 +8,7 @@
 
 #include "kernels/lane_sums.h"
 #include "kernels/matmul_output.h"
+#include "kernels/sizes.h"
 #include "simd/unroll.h"
 
 PHIGGUF_BEGIN_ISA
@@ -45,8 +46,6 @@ class FloatTiles {
     float* sums;
     bool begins;  // sums do, at zero
   };
-
-  static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
   // The partial sums of a row and a token, both counted within their blocks.
   float* sums(size_t row, size_t token) { return sums_ + (token * kRows + row) * kPartials; }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "kernels/matmul_output.h"
+#include "kernels/sizes.h"
 #include "kernels/streamed_products.h"
 #include "kernels/tile_products.h"
 #include "kernels/vector_products.h"
@@ -60,7 +61,7 @@ inline void multiply_all(const MatmulJob& job) {
   f32v acc[kTokensAtOnce * kRowVectors];
   for (size_t first = 0; first < job.tokens; first += kTokensAtOnce) {  // whose activations a cache can hold
     for (size_t row = 0; row < job.rows; row += kRows) {
-      const size_t n = job.tokens - first < kTokensAtOnce ? job.tokens - first : kTokensAtOnce;
+      const size_t n = smaller(kTokensAtOnce, job.tokens - first);
       multiply_rows<Format, Products>(job, row, first, n, acc);
       for (size_t i = 0; i < n * kRowVectors; ++i) {
         const size_t lane_row = row + i % kRowVectors * kLanes;

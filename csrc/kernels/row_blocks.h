@@ -142,12 +142,20 @@ inline i32v product_codes(i32v four) {
 }
 
 template <class Format>
-inline bytesumv first_product(i32v codes, i32v x) {
-  return Product<Format>::kWide ? multiply_wide_bytes(codes, x) : multiply_bytes(codes, x);
-}
-template <class Format>
 inline bytesumv add_product(bytesumv sum, i32v codes, i32v x) {
   return Product<Format>::kWide ? add_wide_products(sum, codes, x) : add_products(sum, codes, x);
+}
+
+// The first product of a piece with one token.
+template <class Format>
+inline bytesumv first_product(const TokenBlocks<Format>& x, int token, int piece, i32v codes) {
+  using P = Product<Format>;
+  const i32v first = x.code(token, P::kPieceWords * piece);
+  if constexpr (P::kCentred) {
+    return add_product<Format>(x.start(token, piece), codes, first);
+  } else {
+    return P::kWide ? multiply_wide_bytes(codes, first) : multiply_bytes(codes, first);
+  }
 }
 
 // One block of kLanes rows.

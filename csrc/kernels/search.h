@@ -6,6 +6,7 @@
 // inverse scale (and minimum) and compute the codes once at the end: they are a function of these.
 #pragma once
 
+#include "kernels/rounder.h"
 #include "simd/pair.h"
 
 PHIGGUF_BEGIN_ISA
@@ -15,7 +16,7 @@ constexpr float kZeroGroup = 1e-15f;
 
 // Nearest integer, ties to even, by ggml's trick of reading the mantissa after adding 1.5 * 2^23. Kept in that form
 // because it defines the result beyond 2^22 and for infinities, which denormal scales do produce.
-inline i32w nearest_int(f32w x) { return (as_bits(x + set(12582912.0f)) & set(0x007fffff)) - set(0x00400000); }
+inline i32w nearest_int(f32w x) { return (as_bits(x + set(kRounder)) & set(0x007fffff)) - set(0x00400000); }
 inline i32w nearest_int(f32w x, int low, int high) { return max(min(nearest_int(x), set(high)), set(low)); }
 
 inline i32w low_byte(i32w x) { return x & set(255); }

@@ -38,13 +38,10 @@ class StreamedBlock {
   PHIGGUF_INLINE void add_word(i32v codes, bytesumv* sums) const {
     constexpr int kPiece = Word / P::kPieceWords;
     unroll<Tokens>([&](auto t) PHIGGUF_INLINE {
-      const i32v x = x_.code(t, Word);
-      if constexpr (Word % P::kPieceWords != 0) {
-        sums[t] = add_product<Format>(sums[t], codes, x);
-      } else if constexpr (P::kCentred) {
-        sums[t] = add_product<Format>(x_.start(t, kPiece), codes, x);
+      if constexpr (Word % P::kPieceWords == 0) {
+        sums[t] = first_product<Format>(x_, t, kPiece, codes);
       } else {
-        sums[t] = first_product<Format>(codes, x);
+        sums[t] = add_product<Format>(sums[t], codes, x_.code(t, Word));
       }
     });
   }

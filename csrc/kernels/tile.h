@@ -26,10 +26,6 @@ struct Tile {
 // overflow long after that, and would then turn a block to zeros without a word.
 constexpr float kUnreachable = 0x1p30f;
 
-// Adding it leaves a rounded number in the low bits of the sum.
-constexpr float kRounder = 0x1.8p23f;
-constexpr uint32_t kRounderBits = 0x4b400000;
-
 template <class Format>
 struct LaneFields {
   static constexpr int kSubBlocks = Fields<Format>::kSubBlocks;

@@ -42,8 +42,7 @@ class TileProducts {
   // Adds blocks `block` .. `block` + Blocks - 1 of tokens first .. first + n - 1. Tiles multiply while the sums of the
   // tokens before are scaled, both bit by bit, so that the processor sees enough of either to do them side by side.
   void add_to(f32v* acc, const Activations& activations, size_t block, size_t first, size_t n) const {
-    constexpr size_t kBuffers =
-        Blocks > 1 ? 2 : 1;  // the sums of one block are stored after all of the last are scaled
+    constexpr size_t kBuffers = Blocks > 1 ? 2 : 1;  // of one block, sums are stored after all of the last are scaled
     Sums sums[kBuffers];
     const auto group = [&](size_t g) {
       const size_t t = kTileTokens * g;

@@ -34,10 +34,8 @@ class BlockProduct {
     for (int piece = kPieces * j; piece < kPieces * (j + 1); ++piece) {
       const int first = P::kPieceWords * piece;
       RegisterTile<bytesumv, Tokens> products;
-      products.each([&](bytesumv& sum, int r, int t) {
-        const i32v codes = rows_[r].code[first], x = x_.code(t, first);
-        sum = P::kCentred ? add_product<Format>(x_.start(t, piece), codes, x) : first_product<Format>(codes, x);
-      });
+      products.each(
+          [&](bytesumv& sum, int r, int t) { sum = first_product<Format>(x_, t, piece, rows_[r].code[first]); });
       unroll<P::kPieceWords - 1>([&](auto i) PHIGGUF_INLINE {
         const int q = first + 1 + i;
         products.each(
