@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -93,3 +95,16 @@ def test_the_lowest_python_version_is_the_same_everywhere():
     assert f'\npython_version = "{lowest}"\n' in project
     assert f'\ntarget-version = "py{lowest.replace(".", "")}"\n' in project
     assert f"Python {lowest} or newer" in project_file("README.md")
+
+
+def test_running_models_does_not_import_what_makes_files():
+    shown = "import sys, phigguf; print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", shown], text=True).split()
+    assert "phigguf.models.model" in modules
+    assert "phigguf.pipeline" not in modules
+
+
+def test_every_public_name_exists():
+    assert set(phigguf.__all__) <= set(dir(phigguf))
+    assert all(getattr(phigguf, name) for name in phigguf.__all__)
+    assert not hasattr(phigguf, "no_such_name")
