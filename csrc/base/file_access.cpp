@@ -9,10 +9,25 @@
 #include <windows.h>
 #else
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #endif
 
 namespace phigguf {
+
+#if defined(__linux__)
+
+bool is_cached(int file, uint64_t offset) {
+  char byte = 0;
+  const iovec place{&byte, 1};
+  return preadv2(file, &place, 1, static_cast<off_t>(offset), RWF_NOWAIT) == 1;
+}
+
+#else
+
+bool is_cached(int, uint64_t) { return false; }
+
+#endif
 
 #if defined(_WIN32)
 
@@ -40,6 +55,8 @@ void read_ahead(const uint8_t* bytes, size_t size) {
   PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0);
 }
 
+void map_pages(const uint8_t*, size_t) {}
+
 #else
 
 int write_at(int file, const uint8_t* bytes, size_t size, uint64_t offset) {
@@ -56,11 +73,33 @@ int write_at(int file, const uint8_t* bytes, size_t size, uint64_t offset) {
   return 0;
 }
 
+namespace {
+
+// The pages of some bytes.
+struct Pages {
+  Pages(const uint8_t* bytes, size_t size) {
+    static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes) / page * page;
+    first = reinterpret_cast<void*>(begin);
+    length = reinterpret_cast<uintptr_t>(bytes) + size - begin;
+  }
+  void* first;
+  size_t length;
+};
+
+}  // namespace
+
 void read_ahead(const uint8_t* bytes, size_t size) {
-  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes) + size;
-  posix_madvise(reinterpret_cast<void*>(begin), end - begin, POSIX_MADV_WILLNEED);
+  const Pages pages(bytes, size);
+  posix_madvise(pages.first, pages.length, POSIX_MADV_WILLNEED);
+}
+
+void map_pages(const uint8_t* bytes, size_t size) {
+#if defined(__linux__)
+  constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, of Linux 5.14, which older headers lack
+  const Pages pages(bytes, size);
+  madvise(pages.first, pages.length, kPopulateRead);
+#endif
 }
 
 #endif

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, module) {
   phigguf::install_interrupt_check();
   phigguf::bind_types(module);
   phigguf::bind_isa(module);
+  phigguf::bind_files(module);
   phigguf::bind_recode(module);
   phigguf::bind_matmul(module);
   phigguf::bind_float_ops(module);

@@ -371,11 +371,11 @@ def test_a_damaged_part_is_named(split: list[Path]) -> None:
     assert caught.value.file == str(split[2])
 
 
-def flags_of_mapping(path: Path) -> list[str]:
-    """VmFlags of the memory that a file is mapped to."""
+def of_mapping(path: Path, field: str) -> list[str]:
+    """What Linux tells of the memory that a file is mapped to."""
     lines = iter(Path("/proc/self/smaps").read_text().splitlines())
     next(line for line in lines if line.endswith(str(path)))
-    return next(line for line in lines if line.startswith("VmFlags")).split()
+    return next(line for line in lines if line.startswith(field)).split()
 
 
 def huge_pages_can_be_asked_for() -> bool:
@@ -391,4 +391,26 @@ def test_weights_ask_for_huge_pages(tmp_path: Path) -> None:
     path = tmp_path / "one.gguf"
     path.write_bytes(gguf_file(tensors=[tensor("a", [8])], data=bytes(32)))
     with read_gguf(path):
-        assert "hg" in flags_of_mapping(path)
+        assert "hg" in of_mapping(path, "VmFlags")
+
+
+def pages_can_be_mapped_ahead(path: Path) -> bool:
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE).madvise(22)  # MADV_POPULATE_READ
+        with open(path, "rb") as file:
+            return os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except (AttributeError, OSError):
+        return False
+
+
+def test_cached_tensors_are_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "one.gguf"
+    elements = 1 << 22
+    data = bytes(4 * elements)
+    path.write_bytes(gguf_file(tensors=[tensor("a", [elements])], data=data))
+    if not pages_can_be_mapped_ahead(path):
+        pytest.skip("the system cannot map pages ahead")
+    with read_gguf(path) as file:
+        assert int(of_mapping(path, "Rss")[1]) * 1024 < len(data)
+        file.map_cached()
+        assert int(of_mapping(path, "Rss")[1]) * 1024 >= len(data)

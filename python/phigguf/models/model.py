@@ -208,7 +208,9 @@ def load(
     """
     if threads is not None:
         _core.set_num_threads(threads)
-    return Model(read_gguf(path), n_ctx, kv_type)
+    model = Model(read_gguf(path), n_ctx, kv_type)
+    model.file.map_cached()
+    return model
 
 
 def _architecture_of(file: GGUFFile) -> Callable[[GGUFFile], Network]:
