@@ -4,8 +4,8 @@
 // scales; then every weight is rounded again with the scales as they will be read.
 #pragma once
 
+#include "kernels/descent.h"
 #include "kernels/round_again.h"
-#include "kernels/search.h"
 #include "kernels/tile.h"
 
 PHIGGUF_BEGIN_ISA

@@ -4,8 +4,8 @@
 // then every weight is rounded again with the scales as they will be read.
 #pragma once
 
+#include "kernels/descent.h"
 #include "kernels/round_again.h"
-#include "kernels/search.h"
 #include "kernels/tile.h"
 
 PHIGGUF_BEGIN_ISA
@@ -40,12 +40,19 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   using Base::kSub, Base::kSubBlocks, Base::kTogether;
   static constexpr Searches kSearches = Searches::kAlways;
   static constexpr int kHalfSub = 32;
+  using Descent = SignedDescent<kSub, 4>;
 
   static void plain(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32w scales[kSubBlocks], magnitudes[kSubBlocks], codes[Format::kWidth];
+    f32w scales[kSubBlocks], magnitudes[kSubBlocks];
+    UnsettledSubBlocks<kSub, 4, kSubBlocks> unsettled;
     for (int j = 0; j < kSubBlocks; ++j) {
-      descend_signed_scale<kSub, 4>(tile.x + kSub * j, codes + kSub * j, scales[j], magnitudes[j]);
+      Descent d;
+      d.start(tile.x + kSub * j);
+      scales[j] = d.scale();
+      magnitudes[j] = d.magnitude();
+      unsettled.add(j, d.unsettled());
     }
+    unsettled.descend_all(tile.x, scales);
     const f32w largest = extreme<kSubBlocks>(scales).value;
     const maskw empty = largest == set(0.0f);
     const f32w inverse = set(static_cast<float>(-kHalfSub)) / largest;
@@ -55,7 +62,18 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
       const i32w sub_scale = max(min(rounded, set(kHalfSub - 1)), set(-kHalfSub));
       out.sub_scale[j] = select(empty, set(-kHalfSub), sub_scale);
     }
-    Base::round_all_again(tile, magnitudes, [&](int, int i) { return truncate(codes[i]); }, out);
+    // Few codes are kept, so those of the descent are made again.
+    Descent kept;
+    int kept_sub_block = -1;
+    const auto kept_code = [&](int j, int i) {
+      if (j != kept_sub_block) {
+        kept.start(tile.x + kSub * j);
+        descend<kSub>(&kept, 1);
+        kept_sub_block = j;
+      }
+      return kept.biased_code(i - kSub * j);
+    };
+    Base::round_all_again(tile, magnitudes, kept_code, out);
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {

@@ -27,6 +27,7 @@ inline f32v load(const bfloat16* p) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits_u16x8), 16))};
 }
 inline i32v load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+inline f32v gather(const float* p, i32v at) { return {_mm256_i32gather_ps(p, at.v, sizeof(float))}; }
 inline i32v load_u8(const uint8_t* p) {
   return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
 }

@@ -29,6 +29,7 @@ inline f32v load(const bfloat16* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits_u16x16), 16))};
 }
 inline i32v load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline f32v gather(const float* p, i32v at) { return {_mm512_i32gather_ps(at.v, p, sizeof(float))}; }
 inline i32v load_u8(const uint8_t* p) {
   return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }

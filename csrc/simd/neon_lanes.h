@@ -24,6 +24,11 @@ inline f32v load(const float* p) { return {vld1q_f32(p)}; }
 inline f32v load(const float16* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)))}; }
 inline f32v load(const bfloat16* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16))}; }
 inline i32v load(const int32_t* p) { return {vld1q_s32(p)}; }
+inline f32v gather(const float* p, i32v at) {
+  const float lanes[kLanes] = {p[vgetq_lane_s32(at.v, 0)], p[vgetq_lane_s32(at.v, 1)], p[vgetq_lane_s32(at.v, 2)],
+                               p[vgetq_lane_s32(at.v, 3)]};
+  return load(lanes);
+}
 inline i32v load_u8(const uint8_t* p) {
   uint32_t four_bytes;
   std::memcpy(&four_bytes, p, sizeof four_bytes);

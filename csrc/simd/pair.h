@@ -67,6 +67,8 @@ inline i32w to_f16(f32w x) { return {to_f16(x.a), to_f16(x.b)}; }
 inline f32w from_f16(i32w x) { return {from_f16(x.a), from_f16(x.b)}; }
 
 inline f32w load_pair(const float* p) { return {load(p), load(p + kLanes)}; }
+inline i32w load_pair(const int32_t* p) { return {load(p), load(p + kLanes)}; }
+inline f32w gather(const float* p, i32w at) { return {gather(p, at.a), gather(p, at.b)}; }
 inline void store(float* p, f32w x) {
   store(p, x.a);
   store(p + kLanes, x.b);

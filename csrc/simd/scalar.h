@@ -22,6 +22,7 @@ inline f32v load(const float* p) { return {*p}; }
 inline f32v load(const float16* p) { return {to_float(*p)}; }
 inline f32v load(const bfloat16* p) { return {to_float(*p)}; }
 inline i32v load(const int32_t* p) { return {*p}; }
+inline f32v gather(const float* p, i32v at) { return {p[at.v]}; }
 inline i32v load_u8(const uint8_t* p) { return {*p}; }
 inline void store(float* p, f32v a) { *p = a.v; }
 inline void store(int32_t* p, i32v a) { *p = a.v; }

@@ -9,7 +9,7 @@
 //
 //   type              f32v, i32v, maskv
 //   memory            load(const float* | const float16* | const bfloat16*), load(const int32_t*), store(p, v),
-//                     load_u8(const uint8_t*) -> i32v
+//                     load_u8(const uint8_t*) -> i32v; gather(const float* p, i32v at)   p[at] of each lane's at
 //                     store_u8(uint8_t*, i32v), store_u16(uint16_t*, i32v)   the low bits of each lane
 //                     store_low_bytes(uint8_t (&)[32], const i32v (&)[32 / kLanes])   those of 32 lanes
 //   arithmetic        + - * / on f32v, + - * & | ^ << >> on i32v, neg, abs, sqrt, fma(a, b, c) = a * b + c,
