@@ -25,12 +25,13 @@ struct CodeSums {
 };
 
 // A sub-block that nothing changes in one round cannot change in the next. A move waits for the one before it, so
-// several descents take turns.
-template <int N, class Descent>
-inline void descend(Descent* descents, int count) {
+// several descents take turns. `meanwhile` is called before each turn.
+template <int N, class Descent, class Meanwhile>
+inline void descend(Descent* descents, int count, const Meanwhile& meanwhile) {
   for (int attempt = 0; attempt < 5; ++attempt) {
     for (int t = 0; t < count; ++t) descents[t].changed = maskw{};
     for (int i = 0; i < N; ++i) {
+      meanwhile();
       for (int t = 0; t < count; ++t) descents[t].move(i);
     }
     maskw changed = descents[0].changed;
@@ -97,7 +98,7 @@ inline f32w search_positive_scale(const f32w* x, const f32w* w, i32w* code_out) 
     d.code[i] = to_f32(low_byte(rounded));
     d.sums = d.sums.plus(w[i], d.wx[i], to_f32(rounded));
   }
-  descend<N>(&d, 1);
+  descend<N>(&d, 1, [] {});
   for (int i = 0; i < N; ++i) code_out[i] = select(zero, set(0), truncate(d.code[i]));
   return select(zero, set(0.0f), d.sums.scale());
 }
@@ -198,7 +199,8 @@ class UnsettledSubBlocks {
   }
 
   // Replaces their scales, those of sub-block j being scales[j], by those that they end at.
-  void descend_all(const f32w* x, f32w* scales) {
+  template <class Meanwhile>
+  void descend_all(const f32w* x, f32w* scales, const Meanwhile& meanwhile) {
     constexpr int kTurns = 2, kTogether = kTurns * kPairLanes;
     while (count_ % kTogether != 0) found_[count_++] = found_[0];
     for (const int32_t* found = found_; found < found_ + count_; found += kTogether) {
@@ -208,7 +210,7 @@ class UnsettledSubBlocks {
         pick(x, found + kPairLanes * t, picked[t]);
         descents[t].start(picked[t]);
       }
-      descend<N>(descents, kTurns);
+      descend<N>(descents, kTurns, meanwhile);
       for (int t = 0; t < kTurns; ++t) put_back(descents[t].scale(), found + kPairLanes * t, scales);
     }
   }

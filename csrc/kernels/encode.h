@@ -43,6 +43,7 @@ struct RowGroupEncoder {
   size_t rows, cols;
   const float* importance;
   typename Format::Block* blocks;
+  const Element* end;  // of all rows
 
   static constexpr bool kNeedsRowMeanSquare = Format::Quantizer::kSearches == Searches::kWhenGuided;
 
@@ -67,10 +68,12 @@ struct RowGroupEncoder {
  private:
   using Quantizer = typename Format::Quantizer;
   static constexpr size_t kBlocks = Tile<Format>::kBlocks, kTileBlocks = kBlocks * kPairLanes;
+  static constexpr size_t kTileWeights = kTileBlocks * Format::kWidth;
 
   EncodeStatus run_tile(size_t first, size_t count, const float* mean_squares) const {
     Tile<Format> tile;
     load_tile(first, count, mean_squares, tile);
+    tile.next = next_of(first, count);
     const Problem problem = check_values(tile.x, tile.kWeights);
     if (problem != Problem::kNone) return {problem, first / blocks_per_row()};
 
@@ -89,6 +92,17 @@ struct RowGroupEncoder {
       if (status.problem != Problem::kNone) return status;
     }
     return {Problem::kNone, 0};
+  }
+
+  // What memory is read after this tile: where the means of rows are taken, the whole group has been read before.
+  RowFetcher next_of(size_t first, size_t count) const {
+    const Element* next =
+        source + (kNeedsRowMeanSquare ? first + rows * blocks_per_row() : first + count) * Format::kWidth;
+    if (next >= end) return {};
+    const size_t weights = static_cast<size_t>(end - next) < kTileWeights ? end - next : kTileWeights;
+    RowFetcher fetcher(reinterpret_cast<const uint8_t*>(next), weights * sizeof(Element));
+    fetcher.allow(weights * sizeof(Element));
+    return fetcher;
   }
 
   void load_tile(size_t first, size_t count, const float* mean_squares, Tile<Format>& tile) const {
@@ -132,8 +146,9 @@ inline EncodeStatus encode_searched(const EncodeJob& job) {
   auto* blocks = reinterpret_cast<typename Format::Block*>(job.blocks);
   for (size_t row = 0; row < job.rows; row += kPairLanes) {
     const size_t rows = job.rows - row < kPairLanes ? job.rows - row : kPairLanes;
-    const RowGroupEncoder<Format, Element> group{source + row * job.cols, rows, job.cols, job.importance,
-                                                 blocks + row * (job.cols / Format::kWidth)};
+    const RowGroupEncoder<Format, Element> group{
+        source + row * job.cols,     rows, job.cols, job.importance, blocks + row * (job.cols / Format::kWidth),
+        source + job.rows * job.cols};
     const EncodeStatus status = group.run();
     if (status.problem != Problem::kNone) return {status.problem, row + status.row};
   }

@@ -25,7 +25,8 @@ struct ScaleMinQuantizer {
       const f32w* x = tile.x + kSub * j;
       f32w w[kTogether * kSub];
       for (int i = 0; i < kTogether * kSub; i += kSub) weigh_by_magnitude(x + i, w + i);
-      search_scale_mins<kSub, kMaxCode, kTwoBit, kTogether>(x, w, Format::kSearch, found + j);
+      search_scale_mins<kSub, kMaxCode, kTwoBit, kTogether>(x, w, Format::kSearch, found + j,
+                                                            [&] { tile.fetch_next(); });
     }
     for (const ScaleMin& each : found) {
       highest_scale = max(each.scale, highest_scale);
@@ -55,7 +56,7 @@ struct ScaleMinQuantizer {
         w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
         sub_weight[j + i / kSub] = i % kSub == 0 ? w[i] : sub_weight[j + i / kSub] + w[i];
       }
-      search_scale_mins<kSub, kMaxCode, false, kTogether>(x, w, kSearch, found + j);
+      search_scale_mins<kSub, kMaxCode, false, kTogether>(x, w, kSearch, found + j, [&] { tile.fetch_next(); });
     }
     for (int j = 0; j < kSubBlocks; ++j) {
       scales[j] = found[j].scale;

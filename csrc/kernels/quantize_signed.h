@@ -46,13 +46,14 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
     f32w scales[kSubBlocks], magnitudes[kSubBlocks];
     UnsettledSubBlocks<kSub, 4, kSubBlocks> unsettled;
     for (int j = 0; j < kSubBlocks; ++j) {
+      for (int k = 0; k < 4; ++k) tile.fetch_next();
       Descent d;
       d.start(tile.x + kSub * j);
       scales[j] = d.scale();
       magnitudes[j] = d.magnitude();
       unsettled.add(j, d.unsettled());
     }
-    unsettled.descend_all(tile.x, scales);
+    unsettled.descend_all(tile.x, scales, [&] { tile.fetch_next(); });
     const f32w largest = extreme<kSubBlocks>(scales).value;
     const maskw empty = largest == set(0.0f);
     const f32w inverse = set(static_cast<float>(-kHalfSub)) / largest;
@@ -68,7 +69,7 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
     const auto kept_code = [&](int j, int i) {
       if (j != kept_sub_block) {
         kept.start(tile.x + kSub * j);
-        descend<kSub>(&kept, 1);
+        descend<kSub>(&kept, 1, [] {});
         kept_sub_block = j;
       }
       return kept.biased_code(i - kSub * j);
@@ -90,10 +91,11 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
         w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
         sub_weight[j + i / kSub] = i % kSub == 0 ? w[i] : sub_weight[j + i / kSub] + w[i];
       }
-      search_signed_scales<kSub, 4, kTogether>(x, w, found + j);
+      search_signed_scales<kSub, 4, kTogether>(x, w, found + j, [&] { tile.fetch_next(); });
     }
     Base::separate(found, scales, magnitudes);
-    const SignedScale block = search_signed_scale<kSubBlocks, kHalfSub>(scales, sub_weight);
+    SignedScale block;
+    search_signed_scales<kSubBlocks, kHalfSub, 1>(scales, sub_weight, &block, [] {});
     out.scale = to_f16(block.scale);
     for (int j = 0; j < kSubBlocks; ++j) {
       out.sub_scale[j] = block.template biased_code<kHalfSub>(scales[j]) - set(kHalfSub);
@@ -115,7 +117,7 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
       const f32w* x = tile.x + kSub * j;
       f32w squares[kTogether * kSub];
       for (int i = 0; i < kTogether * kSub; ++i) squares[i] = square(x[i]);
-      search_signed_scales<kSub, 32, kTogether>(x, squares, found + j);
+      search_signed_scales<kSub, 32, kTogether>(x, squares, found + j, [&] { tile.fetch_next(); });
     }
     finish(tile, found, out);
   }
@@ -124,7 +126,8 @@ struct SixBitQuantizer : SignedSubBlocks<Format, 32> {
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
     SignedScale found[kSubBlocks];
     for (int j = 0; j < kSubBlocks; j += kTogether) {
-      search_signed_scales<kSub, 32, kTogether>(tile.x + kSub * j, tile.importance + kSub * j, found + j);
+      const f32w *x = tile.x + kSub * j, *w = tile.importance + kSub * j;
+      search_signed_scales<kSub, 32, kTogether>(x, w, found + j, [&] { tile.fetch_next(); });
     }
     finish(tile, found, out);
   }

@@ -44,7 +44,8 @@ struct SignedQuantizer {
   static void weighted(const Tile<Format>& tile, LaneFields<Format>* out) {
     f32w w[tile.kWeights];
     weigh_by_row(tile, w);
-    const SignedScale found = search_signed_scale<Format::kWidth, kHalf>(tile.x, w);
+    SignedScale found;
+    search_signed_scales<Format::kWidth, kHalf, 1>(tile.x, w, &found, [&] { tile.fetch_next(); });
     out->scale = to_f16(found.scale);
     for (int i = 0; i < Format::kWidth; ++i) out->put_code(i, found.template biased_code<kHalf>(tile.x[i]));
   }
@@ -74,7 +75,8 @@ struct RangeQuantizer {
     f32w w[tile.kWeights];
     weigh_by_row(tile, w);
     ScaleMin found[tile.kBlocks];
-    search_scale_mins<Format::kWidth, kMaxCode, false, tile.kBlocks>(tile.x, w, kSearch, found);
+    search_scale_mins<Format::kWidth, kMaxCode, false, tile.kBlocks>(tile.x, w, kSearch, found,
+                                                                     [&] { tile.fetch_next(); });
     for (int b = 0; b < tile.kBlocks; ++b) {
       out[b].scale = to_f16(found[b].scale);
       out[b].min = to_f16(neg(found[b].min));

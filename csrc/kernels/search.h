@@ -226,16 +226,20 @@ class ScaleMinSearcher {
   f32w code_[N], moved_[N];
 };
 
-// Searches kCount sub-blocks, of which x and w hold one after the other.
-template <int N, int kMaxCode, bool kAbsoluteError, int kCount>
-inline void search_scale_mins(const f32w* x, const f32w* w, const ScaleMinSearch& search, ScaleMin* found) {
+// Searches kCount sub-blocks, of which x and w hold one after the other. `meanwhile` is called before each fit.
+template <int N, int kMaxCode, bool kAbsoluteError, int kCount, class Meanwhile>
+inline void search_scale_mins(const f32w* x, const f32w* w, const ScaleMinSearch& search, ScaleMin* found,
+                              const Meanwhile& meanwhile) {
   const auto levels = [&](int k) {
     return search.first + search.step * static_cast<float>(k) + static_cast<float>(kMaxCode);
   };
   ScaleMinSearcher<N, kMaxCode, kAbsoluteError> searchers[kCount];
   for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j, levels(0));
   for (int k = 0; k <= search.steps; ++k) {
-    for (auto& searcher : searchers) searcher.fit();
+    for (auto& searcher : searchers) {
+      meanwhile();
+      searcher.fit();
+    }
     for (auto& searcher : searchers) searcher.judge(levels(k + 1));
   }
   for (int j = 0; j < kCount; ++j) found[j] = searchers[j].result();
@@ -341,23 +345,20 @@ class SignedScaleSearcher {
   f32w inverse_scale_, sum_lx_, sum_l2_;  // the candidate's
 };
 
-// Searches kCount sub-blocks, of which x and w hold one after the other.
-template <int N, int kHalf, int kCount>
-inline void search_signed_scales(const f32w* x, const f32w* w, SignedScale* found) {
+// Searches kCount sub-blocks, of which x and w hold one after the other. `meanwhile` is called before each fit.
+template <int N, int kHalf, int kCount, class Meanwhile>
+inline void search_signed_scales(const f32w* x, const f32w* w, SignedScale* found, const Meanwhile& meanwhile) {
   using Searcher = SignedScaleSearcher<N, kHalf>;
   Searcher searchers[kCount];
   for (int j = 0; j < kCount; ++j) searchers[j].start(x + N * j, w + N * j);
   for (int candidate = 1; candidate <= Searcher::kLast; ++candidate) {
-    for (auto& searcher : searchers) searcher.fit(candidate);
+    for (auto& searcher : searchers) {
+      meanwhile();
+      searcher.fit(candidate);
+    }
     for (auto& searcher : searchers) searcher.judge();
   }
   for (int j = 0; j < kCount; ++j) found[j] = searchers[j].result();
-}
-template <int N, int kHalf>
-inline SignedScale search_signed_scale(const f32w* x, const f32w* w) {
-  SignedScale found;
-  search_signed_scales<N, kHalf, 1>(x, w, &found);
-  return found;
 }
 
 PHIGGUF_END_ISA

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formats/format.h"
+#include "kernels/row_fetcher.h"
 #include "simd/pair.h"
 
 PHIGGUF_BEGIN_ISA
@@ -20,6 +21,10 @@ struct Tile {
   f32w x[kWeights];               // x[i]: weight i of each lane
   f32w importance[kWeights];      // meaningful with an importance matrix only
   f32w row_mean_square[kBlocks];  // of the whole rows that blocks lie in; 32-wide formats with importance only
+
+  // Asks for a part of what is read after this tile: a wide tile's lines lie far apart, and are loaded in one go.
+  void fetch_next() const { next.step(); }
+  mutable RowFetcher next;
 };
 
 // No block format reaches 2^30: a scale is at most 65504, times a sub-scale of 128, times a code of 32. ggml's sums
