@@ -52,6 +52,8 @@ def test_every_public_name_exists():
     assert len(set(phigguf.__all__)) == len(phigguf.__all__)
     missing = [name for name in phigguf.__all__ if not hasattr(phigguf, name)]
     assert missing == []
+    assert set(phigguf.__all__) <= set(dir(phigguf))
+    assert not hasattr(phigguf, "no_such_name")
 
 
 def test_every_error_is_a_phigguf_error():
@@ -102,9 +104,3 @@ def test_running_models_does_not_import_what_makes_files():
     modules = subprocess.check_output([sys.executable, "-c", shown], text=True).split()
     assert "phigguf.models.model" in modules
     assert "phigguf.pipeline" not in modules
-
-
-def test_every_public_name_exists():
-    assert set(phigguf.__all__) <= set(dir(phigguf))
-    assert all(getattr(phigguf, name) for name in phigguf.__all__)
-    assert not hasattr(phigguf, "no_such_name")
