@@ -9,18 +9,30 @@
 namespace phigguf {
 namespace {
 
-constexpr size_t kMostRows = 32;  // that a kernel takes together
+constexpr size_t kFewTokens = 4;  // whose products kernels add up as they unpack weights
+
+// A multiple of `step` near `n`, and not 0.
+size_t steps(size_t step, size_t n) { return std::max<size_t>(1, n / step) * step; }
+
+// Rows of a share that is fetched from memory while the one before meets a few tokens. About so much comes as fast as
+// memory can be read: of less, the streams of it end too often, and of more, some has left the cache before it is used.
+size_t rows_fetched(const MatmulTask& task) {
+  constexpr size_t kFetchedBytes = 80 << 10, kRows = 16;
+  return steps(kRows, kFetchedBytes / info(task.type).row_bytes(task.k) + kRows / 2);
+}
 
 // Weight rows per share: several shares for each thread, but none so small that handing it out costs more than it, nor
 // so large that it is waited for. Of many tokens, the rows of a share but the first find the activations in a cache.
 size_t rows_per_share(const MatmulTask& task) {
   constexpr size_t kFewestProducts = 1 << 15, kSharesPerThread = 4, kManyTokens = 64;
+  constexpr size_t kMostRows = 32;  // that a kernel takes together
   const size_t most_products = task.m < kManyTokens ? 1 << 18 : 1 << 25;
   const size_t products_per_row = std::max<size_t>(1, task.k * std::min(task.m, kManyTokens));
   const auto threads = static_cast<size_t>(task.threads > 0 ? task.threads : num_threads());
   const size_t wanted = std::clamp(task.n / (kSharesPerThread * threads), kFewestProducts / products_per_row,
                                    most_products / products_per_row);
-  return std::max(kMostRows, wanted / kMostRows * kMostRows);
+  const bool is_fetched = task.m <= kFewTokens && !is_float_type(task.type);
+  return is_fetched ? std::min(rows_fetched(task), steps(kMostRows / 2, wanted)) : steps(kMostRows, wanted);
 }
 
 // The memory behind Activations for every token of a task; kept from one task to the next.
