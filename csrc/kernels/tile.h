@@ -78,45 +78,64 @@ class LaneReader {
   explicit LaneReader(const LaneFields<Format>& tile) {
     store(scale_, tile.scale);
     store(min_, tile.min);
-    for (int j = 0; j < kSubBlocks; ++j) {
-      store(sub_scale_[j], tile.sub_scale[j]);
-      store(sub_min_[j], tile.sub_min[j]);
-    }
-    for (int i = 0; i < kCodeVectors; i += kLanes) {
-      f32v first[kLanes], second[kLanes];
-      for (int l = 0; l < kLanes; ++l) {
-        const i32w four = i + l < kCodeVectors ? tile.codes[i + l] : i32w(set(0));
-        first[l] = as_floats(four.a);
-        second[l] = as_floats(four.b);
+    transpose(tile.codes, codes_);
+    if constexpr (kSubWords > 0) {
+      i32w words[2 * kSubWords];
+      for (int i = 0; i < kSubWords; ++i) {
+        words[i] = low_bytes(tile.sub_scale + 4 * i);
+        words[kSubWords + i] = Format::kMin == Min::kNone ? i32w(set(0)) : low_bytes(tile.sub_min + 4 * i);
       }
-      transpose(first);
-      transpose(second);
-      for (int l = 0; l < kLanes; ++l) {
-        store(&codes_[l][i], as_bits(first[l]));
-        store(&codes_[kLanes + l][i], as_bits(second[l]));
-      }
+      transpose(words, sub_words_);
     }
   }
 
   void read(size_t lane, Fields<Format>& fields) const {
     fields.scale = static_cast<uint16_t>(scale_[lane]);
     fields.min = static_cast<uint16_t>(min_[lane]);
-    for (int j = 0; j < kSubBlocks; ++j) {
-      fields.sub_scale[j] = static_cast<int8_t>(sub_scale_[j][lane]);
-      fields.sub_min[j] = static_cast<uint8_t>(sub_min_[j][lane]);
+    std::memcpy(fields.code, codes_.lane[lane], sizeof fields.code);
+    if constexpr (kSubWords > 0) {
+      std::memcpy(fields.sub_scale, sub_words_.lane[lane], sizeof fields.sub_scale);
+      std::memcpy(fields.sub_min, sub_words_.lane[lane] + kSubWords, sizeof fields.sub_min);
     }
-    std::memcpy(fields.code, codes_[lane], sizeof fields.code);
   }
 
  private:
-  static constexpr int kSubBlocks = Fields<Format>::kSubBlocks;
-  static constexpr int kCodeVectors = Format::kWidth / 4;
-  // A narrow format has fewer code vectors than the widest square to transpose.
-  static constexpr int kRoom = kCodeVectors < kLanes ? kLanes : kCodeVectors;
+  static constexpr int kSubWords = LaneFields<Format>::kSubBlocks / 4;
+
+  // The words of each lane side by side.
+  template <int kWords>
+  struct Words {
+    static constexpr int kRoom = (kWords + kLanes - 1) / kLanes * kLanes;
+    alignas(64) int32_t lane[kPairLanes][kRoom];
+  };
+
+  template <int kWords>
+  static void transpose(const i32w (&words)[kWords], Words<kWords>& turned) {
+    for (int i = 0; i < kWords; i += kLanes) {
+      f32v first[kLanes], second[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        const i32w word = i + l < kWords ? words[i + l] : i32w(set(0));
+        first[l] = as_floats(word.a);
+        second[l] = as_floats(word.b);
+      }
+      PHIGGUF_ISA::transpose(first);
+      PHIGGUF_ISA::transpose(second);
+      for (int l = 0; l < kLanes; ++l) {
+        store(&turned.lane[l][i], as_bits(first[l]));
+        store(&turned.lane[kLanes + l][i], as_bits(second[l]));
+      }
+    }
+  }
+
+  static i32w low_bytes(const i32w* four) {
+    i32w word = four[0] & set(255);
+    for (int b = 1; b < 4; ++b) word = word | ((four[b] & set(255)) << (8 * b));
+    return word;
+  }
 
   int32_t scale_[kPairLanes], min_[kPairLanes];
-  int32_t sub_scale_[kSubBlocks][kPairLanes], sub_min_[kSubBlocks][kPairLanes];
-  alignas(64) int32_t codes_[kPairLanes][kRoom];
+  Words<Format::kWidth / 4> codes_;
+  Words<2 * kSubWords + (kSubWords == 0)> sub_words_;
 };
 
 PHIGGUF_END_ISA
