@@ -96,7 +96,9 @@ class BlockBytes {
 class LaneBytes {
  public:
   LaneBytes(const uint8_t* first, size_t stride) : first_(first), stride_(stride) {}
-  PHIGGUF_INLINE void quad(size_t offset, i32v (&words)[4]) const { load_quads(first_ + offset, stride_, words); }
+  PHIGGUF_INLINE void quad(size_t offset, i32v (&words)[4]) const {
+    load_quads([&](size_t lane) PHIGGUF_INLINE { return first_ + offset + lane * stride_; }, words);
+  }
 
  private:
   const uint8_t* first_;

@@ -201,17 +201,19 @@ class UnsettledSubBlocks {
   // Replaces their scales, those of sub-block j being scales[j], by those that they end at.
   template <class Meanwhile>
   void descend_all(const f32w* x, f32w* scales, const Meanwhile& meanwhile) {
-    constexpr int kTurns = 2, kTogether = kTurns * kPairLanes;
-    while (count_ % kTogether != 0) found_[count_++] = found_[0];
-    for (const int32_t* found = found_; found < found_ + count_; found += kTogether) {
-      SignedDescent<N, kHalf> descents[kTurns];
-      f32w picked[kTurns][N];
-      for (int t = 0; t < kTurns; ++t) {
+    constexpr int kMostTurns = 2;
+    while (count_ % kPairLanes != 0) found_[count_++] = found_[0];
+    for (int first = 0; first < count_; first += kMostTurns * kPairLanes) {
+      const int32_t* found = found_ + first;
+      const int left = (count_ - first) / kPairLanes, turns = left < kMostTurns ? left : kMostTurns;
+      SignedDescent<N, kHalf> descents[kMostTurns];
+      f32w picked[kMostTurns][N];
+      for (int t = 0; t < turns; ++t) {
         pick(x, found + kPairLanes * t, picked[t]);
         descents[t].start(picked[t]);
       }
-      descend<N>(descents, kTurns, meanwhile);
-      for (int t = 0; t < kTurns; ++t) put_back(descents[t].scale(), found + kPairLanes * t, scales);
+      descend<N>(descents, turns, meanwhile);
+      for (int t = 0; t < turns; ++t) put_back(descents[t].scale(), found + kPairLanes * t, scales);
     }
   }
 

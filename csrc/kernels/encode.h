@@ -25,13 +25,14 @@ inline bool is_finite_f16(uint16_t bits) { return (bits & 0x7c00u) != 0x7c00u; }
 // The mean over a row of x^2, summed from left to right as ggml does, for kPairLanes rows at once.
 template <class Element>
 inline f32w row_mean_squares(const Element* const (&rows)[kPairLanes], size_t cols) {
+  constexpr int kColumns = 16;
   f32w sum = set(0.0f);
-  for (size_t i = 0; i < cols; i += kLanes) {
+  for (size_t i = 0; i < cols; i += kColumns) {
     const Element* column[kPairLanes];
     for (int l = 0; l < kPairLanes; ++l) column[l] = rows[l] + i;
-    f32w x[kLanes];
-    load_columns<kLanes>(column, x);
-    for (int l = 0; l < kLanes; ++l) sum = sum + x[l] * x[l];
+    f32w x[kColumns];
+    load_columns<kColumns>(column, x);
+    for (const f32w& each : x) sum = sum + square(each);
   }
   return sum / set(static_cast<float>(cols));
 }

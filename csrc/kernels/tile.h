@@ -1,6 +1,8 @@
 // kPairLanes blocks side by side: what a quantizer reads (`Tile`) and what it decides (`LaneFields`).
 #pragma once
 
+#include <type_traits>
+
 #include "formats/format.h"
 #include "kernels/row_fetcher.h"
 #include "simd/pair.h"
@@ -56,18 +58,31 @@ struct LaneFields {
   }
 };
 
-// x[i] of every lane, from one pointer per lane.
+// x[i] of every lane, from one pointer per lane. Words as they lie in memory are half transposed by how they are
+// loaded.
 template <int Width, class Element>
 inline void load_columns(const Element* const (&lane)[kPairLanes], f32w* x) {
-  for (int i = 0; i < Width; i += kLanes) {
-    f32v first[kLanes], second[kLanes];
-    for (int l = 0; l < kLanes; ++l) {
-      first[l] = load(lane[l] + i);
-      second[l] = load(lane[kLanes + l] + i);
+  if constexpr (std::is_same_v<Element, float>) {
+    const auto load_four = [&](const float* const* rows, int i, i32v(&four)[4]) {
+      load_quads([&](size_t l) { return reinterpret_cast<const uint8_t*>(rows[l] + i); }, four);
+    };
+    for (int i = 0; i < Width; i += 4) {
+      i32v first[4], second[4];
+      load_four(lane, i, first);
+      load_four(lane + kLanes, i, second);
+      for (int k = 0; k < 4; ++k) x[i + k] = {as_floats(first[k]), as_floats(second[k])};
     }
-    transpose(first);
-    transpose(second);
-    for (int l = 0; l < kLanes; ++l) x[i + l] = {first[l], second[l]};
+  } else {
+    for (int i = 0; i < Width; i += kLanes) {
+      f32v first[kLanes], second[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        first[l] = load(lane[l] + i);
+        second[l] = load(lane[kLanes + l] + i);
+      }
+      transpose(first);
+      transpose(second);
+      for (int l = 0; l < kLanes; ++l) x[i + l] = {first[l], second[l]};
+    }
   }
 }
 

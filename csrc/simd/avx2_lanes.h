@@ -147,12 +147,12 @@ inline void transpose(f32v (&m)[kLanes]) {
 
 inline __m128i load_quad(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
-PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
+template <class Row>
+PHIGGUF_INLINE inline void load_quads(const Row& row, i32v (&words)[4]) {
   __m256i m[4];  // rows i and i + 4 in the halves of m[i]
   for (size_t i = 0; i < 4; ++i) {
-    const uint8_t* row = first + i * stride;
-    m[i] = _mm256_castsi128_si256(load_quad(row));
-    m[i] = _mm256_inserti128_si256(m[i], load_quad(row + 4 * stride), 1);
+    m[i] = _mm256_castsi128_si256(load_quad(row(i)));
+    m[i] = _mm256_inserti128_si256(m[i], load_quad(row(i + 4)), 1);
   }
   const __m256i low01 = _mm256_unpacklo_epi32(m[0], m[1]), high01 = _mm256_unpackhi_epi32(m[0], m[1]);
   const __m256i low23 = _mm256_unpacklo_epi32(m[2], m[3]), high23 = _mm256_unpackhi_epi32(m[2], m[3]);

@@ -138,14 +138,14 @@ inline void transpose(f32v (&m)[kLanes]) {
 
 inline __m128i load_quad(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
-PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
+template <class Row>
+PHIGGUF_INLINE inline void load_quads(const Row& row, i32v (&words)[4]) {
   __m512i m[4];  // rows i, i + 4, i + 8 and i + 12 in the quarters of m[i]
   for (size_t i = 0; i < 4; ++i) {
-    const uint8_t* row = first + i * stride;
-    m[i] = _mm512_castsi128_si512(load_quad(row));
-    m[i] = _mm512_inserti32x4(m[i], load_quad(row + 4 * stride), 1);
-    m[i] = _mm512_inserti32x4(m[i], load_quad(row + 8 * stride), 2);
-    m[i] = _mm512_inserti32x4(m[i], load_quad(row + 12 * stride), 3);
+    m[i] = _mm512_castsi128_si512(load_quad(row(i)));
+    m[i] = _mm512_inserti32x4(m[i], load_quad(row(i + 4)), 1);
+    m[i] = _mm512_inserti32x4(m[i], load_quad(row(i + 8)), 2);
+    m[i] = _mm512_inserti32x4(m[i], load_quad(row(i + 12)), 3);
   }
   const __m512i low01 = _mm512_unpacklo_epi32(m[0], m[1]), high01 = _mm512_unpackhi_epi32(m[0], m[1]);
   const __m512i low23 = _mm512_unpacklo_epi32(m[2], m[3]), high23 = _mm512_unpackhi_epi32(m[2], m[3]);

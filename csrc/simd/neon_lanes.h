@@ -126,9 +126,10 @@ inline void transpose(f32v (&m)[kLanes]) {
   m[3].v = vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23));
 }
 
-PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t stride, i32v (&words)[4]) {
+template <class Row>
+PHIGGUF_INLINE inline void load_quads(const Row& row, i32v (&words)[4]) {
   f32v square[kLanes];
-  for (size_t l = 0; l < kLanes; ++l) square[l].v = vreinterpretq_f32_u8(vld1q_u8(first + l * stride));
+  for (size_t l = 0; l < kLanes; ++l) square[l].v = vreinterpretq_f32_u8(vld1q_u8(row(l)));
   transpose(square);
   for (int i = 0; i < 4; ++i) words[i] = as_bits(square[i]);
 }

@@ -99,7 +99,10 @@ inline float highest_lane(f32v a) { return a.v; }
 
 inline void transpose(f32v (&)[kLanes]) {}
 
-PHIGGUF_INLINE inline void load_quads(const uint8_t* first, size_t, i32v (&words)[4]) { std::memcpy(words, first, 16); }
+template <class Row>
+PHIGGUF_INLINE inline void load_quads(const Row& row, i32v (&words)[4]) {
+  std::memcpy(words, row(0), 16);
+}
 
 constexpr bool kWideCodesAreSigned = true;
 

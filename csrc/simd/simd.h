@@ -25,7 +25,7 @@
 //                     the product is exact; store(double*, f64v)
 //   highest_lane(a)   the largest lane, none being NaN, as a float
 //   transpose(m)      an f32v[kLanes] square, in place
-//   load_quads(first, stride, words)   words[i], i < 4: word i of the 16 bytes at first + lane * stride
+//   load_quads(row, words)   words[i], i < 4: word i of the 16 bytes at row(lane), a const uint8_t*
 //
 // Integer dot products take lanes of four bytes or two 16-bit words as an i32v, and never saturate:
 //   multiply_bytes(codes, x)       the sum of four products as a bytesumv; codes 0 to 63, x signed, -127 to 127

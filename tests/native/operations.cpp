@@ -105,6 +105,9 @@ inline void visit_memory_operations(const Visitor& visit, i32v bits) {
   float floats[kLanes];
   store(floats, as_floats(bits));
   visit("load float", load(floats));
+  float thirds[256];
+  for (int i = 0; i < 256; ++i) thirds[i] = static_cast<float>(i) / 3.0f;
+  visit("gather", gather(thirds, bits & set(255)));
   uint16_t words[kLanes];
   store_u16(words, bits);
   visit("load float16", load(reinterpret_cast<const float16*>(words)));
@@ -146,7 +149,7 @@ inline void visit_quads(const Visitor& visit) {
     for (int i = 0; i < 5; ++i) table[l][i] = 8 * l + i;
   }
   i32v words[4];
-  load_quads(reinterpret_cast<const uint8_t*>(&table[0][1]), sizeof table[0], words);
+  load_quads([&](size_t lane) { return reinterpret_cast<const uint8_t*>(&table[lane][1]); }, words);
   for (int l = 0; l < kLanes; ++l) right[l] = 1;
   for (int i = 0; i < 4; ++i) {
     int32_t lanes[kLanes];
