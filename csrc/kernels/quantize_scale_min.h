@@ -7,6 +7,7 @@
 #include "kernels/descent.h"
 #include "kernels/round_again.h"
 #include "kernels/tile.h"
+#include "kernels/weigh.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -52,9 +53,9 @@ struct ScaleMinQuantizer {
     for (int j = 0; j < kSubBlocks; j += kTogether) {
       const f32w* x = tile.x + kSub * j;
       f32w w[kTogether * kSub];
-      for (int i = 0; i < kTogether * kSub; ++i) {
-        w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
-        sub_weight[j + i / kSub] = i % kSub == 0 ? w[i] : sub_weight[j + i / kSub] + w[i];
+      for (int t = 0; t < kTogether; ++t) {
+        const int first = kSub * t;
+        sub_weight[j + t] = weigh<kSub>(x + first, tile.importance + kSub * j + first, mean_square, w + first);
       }
       search_scale_mins<kSub, kMaxCode, false, kTogether>(x, w, kSearch, found + j, [&] { tile.fetch_next(); });
     }
@@ -79,8 +80,7 @@ struct ScaleMinQuantizer {
   }
 
   static f32w block_mean_square(const Tile<Format>& tile) {
-    f32w sum = set(0.0f);
-    for (const f32w& x : tile.x) sum = sum + square(x);
+    const f32w sum = block_square_sum(tile);
     return (kTwoBit ? sum : set(2.0f) * sum) / set(static_cast<float>(Format::kWidth));
   }
 

@@ -7,6 +7,7 @@
 #include "kernels/descent.h"
 #include "kernels/round_again.h"
 #include "kernels/tile.h"
+#include "kernels/weigh.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -78,18 +79,15 @@ struct ThreeBitQuantizer : SignedSubBlocks<Format, 4> {
   }
 
   static void weighted(const Tile<Format>& tile, LaneFields<Format>& out) {
-    f32w sum = set(0.0f);
-    for (const f32w& x : tile.x) sum = sum + square(x);
-    const f32w mean_square = set(2.0f) * sum / set(static_cast<float>(Format::kWidth));
-
+    const f32w mean_square = set(2.0f) * block_square_sum(tile) / set(static_cast<float>(Format::kWidth));
     SignedScale found[kSubBlocks];
     f32w scales[kSubBlocks], magnitudes[kSubBlocks], sub_weight[kSubBlocks];
     for (int j = 0; j < kSubBlocks; j += kTogether) {
       const f32w* x = tile.x + kSub * j;
       f32w w[kTogether * kSub];
-      for (int i = 0; i < kTogether * kSub; ++i) {
-        w[i] = tile.importance[kSub * j + i] * sqrt(mean_square + square(x[i]));
-        sub_weight[j + i / kSub] = i % kSub == 0 ? w[i] : sub_weight[j + i / kSub] + w[i];
+      for (int t = 0; t < kTogether; ++t) {
+        const int first = kSub * t;
+        sub_weight[j + t] = weigh<kSub>(x + first, tile.importance + kSub * j + first, mean_square, w + first);
       }
       search_signed_scales<kSub, 4, kTogether>(x, w, found + j, [&] { tile.fetch_next(); });
     }

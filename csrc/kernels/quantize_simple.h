@@ -7,6 +7,7 @@
 
 #include "kernels/search.h"
 #include "kernels/tile.h"
+#include "kernels/weigh.h"
 
 PHIGGUF_BEGIN_ISA
 
@@ -19,8 +20,9 @@ struct BlockRanges {
 
 template <class Format>
 inline void weigh_by_row(const Tile<Format>& tile, f32w* w) {
-  for (int i = 0; i < tile.kWeights; ++i) {
-    w[i] = tile.importance[i] * sqrt(tile.row_mean_square[i / Format::kWidth] + square(tile.x[i]));
+  for (int b = 0; b < tile.kBlocks; ++b) {
+    const int first = Format::kWidth * b;
+    weigh<Format::kWidth>(tile.x + first, tile.importance + first, tile.row_mean_square[b], w + first);
   }
 }
 
