@@ -43,7 +43,14 @@ struct CachedRows {
   const uint8_t* const* pages;
   size_t page_offset;  // bytes from a page's beginning to this head's first row
   size_t row_bytes;
+  size_t peaks_offset;  // to the largest magnitude of each of these rows, a float; where attention takes codes
 };
+
+// Whether attention multiplies codes of such rows, and not floats: their sums must fit 32 bits.
+constexpr size_t kMostCodeDimensions = 128;
+constexpr bool attention_takes_codes(Type type, size_t head_dim) {
+  return type != Type::F32 && head_dim <= kMostCodeDimensions;
+}
 
 // Consecutive tokens, and the query heads that share one key-value head.
 struct AttentionJob {

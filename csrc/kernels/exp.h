@@ -31,12 +31,19 @@ inline f32v exp(f32v x) {
   return exp_of_rest(x, shifted - rounder) * power_of_two(half) * power_of_two(n - half);
 }
 
-// The same for x <= 0, but zero below 2^-126.5: n + 127 is in the low bits of a sum, and 0 makes a factor of 0.
-inline f32v exp_of_negative(f32v x) {
+// 2^x for x <= 0, zero below 2^-126.5: n + 127 is in the low bits of a sum, and 0 makes a factor of 0. With
+// |r| <= 1/2, 2^r = 1 + r P(r), P interpolating at Chebyshev nodes to 1e-8.
+inline f32v exp2_of_negative(f32v x) {
   const f32v rounder = set(kRounder + 127.0f);
-  x = max(set(-88.0f), x);
-  const f32v shifted = fma(x, set(0x1.715476p+0f), rounder);
-  return exp_of_rest(x, shifted - rounder) * as_floats(as_bits(shifted) << 23);
+  x = max(set(-127.0f), x);
+  const f32v shifted = x + rounder, r = x - (shifted - rounder);
+  f32v p = set(0x1.44138ap-13f);
+  p = fma(p, r, set(0x1.5f0890p-10f));
+  p = fma(p, r, set(0x1.3b2a54p-7f));
+  p = fma(p, r, set(0x1.c6af6cp-5f));
+  p = fma(p, r, set(0x1.ebfbe0p-3f));
+  p = fma(p, r, set(0x1.62e430p-1f));
+  return fma(p, r, set(1.0f)) * as_floats(as_bits(shifted) << 23);
 }
 
 PHIGGUF_END_ISA

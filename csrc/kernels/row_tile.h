@@ -1,7 +1,7 @@
-// c += a b in float32: to each element of c is added a chain of fma from zero over k in order, whatever the tiles.
+// Products of a few rows with many columns, c = a b: each sum is a chain over k in order, whatever the tiles.
 //
-// A tile is a few rows of c times a few vectors of columns, in registers: enough sums to hide the latency of fma, each
-// row's element of a broadcast to all of them.
+// A tile is a few rows of c times a few vectors of columns, in registers: enough sums to hide the latency of a product,
+// each row's element of a broadcast to all of them. Terms say what is multiplied: floats, or pairs of codes.
 #pragma once
 
 #include "simd/unroll.h"
@@ -11,68 +11,70 @@ PHIGGUF_BEGIN_ISA
 constexpr size_t kTileRows = 6;
 constexpr int kMostSums = kLanes == 16 ? 24 : 12;  // of a tile, as registers allow
 
-template <class Element>
+struct FloatTerms {
+  static constexpr size_t kElements = 1;
+  using Row = float;
+  using Column = float;
+  static f32v zero() { return set(0.0f); }
+  static f32v broadcast(const float* a) { return set(*a); }
+  static f32v add(f32v sum, f32v a, f32v b) { return fma(a, b, sum); }
+};
+
+struct CodeTerms {
+  static constexpr size_t kElements = 2;
+  using Row = int16_t;
+  using Column = int32_t;
+  static i32v zero() { return set(0); }
+  static i32v broadcast(const int16_t* a) { return load_pair(a); }
+  static i32v add(i32v sum, i32v a, i32v b) { return dot_pairs(sum, a, b); }
+};
+
+template <class Terms>
 struct RowProduct {
-  const float* a;  // [rows][k]
+  const typename Terms::Row* a;  // [rows][k][kElements]
   size_t a_stride;
-  const Element* b;  // [k][columns]
+  const typename Terms::Column* b;  // [k][columns], each of kElements
   size_t b_stride;
-  float* c;  // [rows][columns]
-  size_t c_stride;
   size_t k_begin, k_end, columns;  // columns: a multiple of kLanes
 };
 
-template <int kRows, int kWidth, class Element>
-inline void multiply_tile(const RowProduct<Element>& p, size_t column) {
-  f32v sum[kRows * kWidth];
-  unroll<kRows * kWidth>([&](auto i) PHIGGUF_INLINE { sum[i] = set(0.0f); });
+// Calls end(row, column, sums) for every vector of sums.
+template <class Terms, int kRows, int kWidth, class End>
+inline void multiply_tile(const RowProduct<Terms>& p, size_t column, const End& end) {
+  decltype(Terms::zero()) sum[kRows * kWidth];
+  unroll<kRows * kWidth>([&](auto i) PHIGGUF_INLINE { sum[i] = Terms::zero(); });
   for (size_t k = p.k_begin; k < p.k_end; ++k) {
-    const float* a = p.a + k;
-    const Element* b = p.b + k * p.b_stride + column;
-    f32v columns[kWidth];
+    const auto* a = p.a + k * Terms::kElements;
+    const auto* b = p.b + k * p.b_stride + column;
+    decltype(Terms::zero()) columns[kWidth];
     unroll<kWidth>([&](auto v) PHIGGUF_INLINE { columns[v] = load(b + v * kLanes); });
     unroll<kRows>([&](auto r) PHIGGUF_INLINE {
-      const f32v element = set(a[r * p.a_stride]);
-      unroll<kWidth>([&](auto v)
-                         PHIGGUF_INLINE { sum[r * kWidth + v] = fma(element, columns[v], sum[r * kWidth + v]); });
+      const auto element = Terms::broadcast(a + r * p.a_stride);
+      unroll<kWidth>(
+          [&](auto v) PHIGGUF_INLINE { sum[r * kWidth + v] = Terms::add(sum[r * kWidth + v], element, columns[v]); });
     });
   }
-  unroll<kRows * kWidth>([&](auto i) PHIGGUF_INLINE {
-    float* c = p.c + i / kWidth * p.c_stride + column + i % kWidth * kLanes;
-    store(c, load(c) + sum[i]);
-  });
+  // Through memory: sums that `end` is handed from registers would leave them for the whole loop above.
+  alignas(64) typename Terms::Column sums[kRows * kWidth * kLanes];
+  unroll<kRows * kWidth>([&](auto i) PHIGGUF_INLINE { store(sums + i * kLanes, sum[i]); });
+  for (size_t i = 0; i < kRows * kWidth; ++i) end(i / kWidth, column + i % kWidth * kLanes, load(sums + i * kLanes));
 }
 
 // Tiles as wide as can be; what is left of the columns, in narrower ones.
-template <int kRows, int kWidth, class Element>
-inline void multiply_columns(const RowProduct<Element>& p, size_t column) {
-  for (; column + kWidth * kLanes <= p.columns; column += kWidth * kLanes) multiply_tile<kRows, kWidth>(p, column);
-  if constexpr (kWidth > 1) multiply_columns<kRows, kWidth == 2 ? 1 : kWidth - 2>(p, column);
-}
-
-template <int kRows, class Element>
-inline void multiply_rows(const RowProduct<Element>& p) {
-  constexpr int kWidth = kMostSums / kRows / 2 * 2;
-  multiply_columns < kRows, kWidth<8 ? kWidth : 8>(p, 0);
+template <class Terms, int kRows, int kWidth, class End>
+inline void multiply_columns(const RowProduct<Terms>& p, size_t column, const End& end) {
+  for (; column + kWidth * kLanes <= p.columns; column += kWidth * kLanes)
+    multiply_tile<Terms, kRows, kWidth>(p, column, end);
+  if constexpr (kWidth > 1) multiply_columns<Terms, kRows, kWidth == 2 ? 1 : kWidth - 2>(p, column, end);
 }
 
 // At most kTileRows rows.
-template <class Element>
-inline void multiply_rows(const RowProduct<Element>& p, size_t rows) {
-  switch (rows) {
-    case 1:
-      return multiply_rows<1>(p);
-    case 2:
-      return multiply_rows<2>(p);
-    case 3:
-      return multiply_rows<3>(p);
-    case 4:
-      return multiply_rows<4>(p);
-    case 5:
-      return multiply_rows<5>(p);
-    default:
-      return multiply_rows<6>(p);
-  }
+template <class Terms, class End>
+inline void multiply_rows(const RowProduct<Terms>& p, size_t rows, const End& end) {
+  unroll<kTileRows>([&](auto i) PHIGGUF_INLINE {
+    constexpr int kRows = i + 1, kWidth = kMostSums / kRows / 2 * 2;
+    if (rows == kRows) multiply_columns<Terms, kRows, (kWidth < 8 ? kWidth : 8)>(p, 0, end);
+  });
 }
 
 PHIGGUF_END_ISA

@@ -56,6 +56,7 @@ const KernelTable& kernel_table() {
       softmax,
       silu_mul,
       rotate_halves,
+      largest_magnitude,
       attention_scratch,
       attend,
       attention_part,

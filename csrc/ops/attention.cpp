@@ -16,9 +16,10 @@ class AttentionShares {
  public:
   AttentionShares(const CachedLayer& cache, const AttendTask& task, size_t first_position)
       : cache_(cache),
+        page_(cache.page),
         task_(task),
         first_position_(first_position),
-        group_(task.heads / cache.kv_heads),
+        group_(task.heads / cache.page.kv_heads),
         tokens_(std::max<size_t>(1, kRows / group_)),
         chunks_((task.tokens + tokens_ - 1) / tokens_) {}
 
@@ -26,7 +27,7 @@ class AttentionShares {
     const size_t end = first_position_ + task_.tokens, window = cache_.window;
     const size_t first = window != 0 && first_position_ + 1 > window ? first_position_ + 1 - window : 0;
     const size_t first_span = first / kSpanPositions, last_span = (end - 1) / kSpanPositions;
-    const size_t shares = chunks_ * cache_.kv_heads;
+    const size_t shares = chunks_ * page_.kv_heads;
     if (first_span == last_span || shares >= kSharesPerThread * static_cast<size_t>(num_threads())) {
       parallel_for(shares, 0, [&](size_t i) { kernels().attend(job(i)); });
     } else {
@@ -52,29 +53,30 @@ class AttentionShares {
   AttentionJob job(size_t share) const {
     const KernelTable& table = kernels();
     const size_t kv_head = share / chunks_, first = share % chunks_ * tokens_;
-    const size_t column = kv_head * group_ * cache_.head_dim, row_bytes = info(cache_.type).row_bytes(cache_.head_dim);
+    const size_t column = kv_head * group_ * page_.head_dim;
     AttentionJob job{};
-    job.query_stride = (task_.heads + 2 * cache_.kv_heads) * cache_.head_dim;
+    job.query_stride = (task_.heads + 2 * page_.kv_heads) * page_.head_dim;
     job.queries = task_.qkv + first * job.query_stride + column;
-    job.out_stride = task_.heads * cache_.head_dim;
+    job.out_stride = task_.heads * page_.head_dim;
     job.out = task_.out + first * job.out_stride + column;
     job.tokens = std::min(tokens_, task_.tokens - first);
     job.first_position = first_position_ + first;
     job.heads = group_;
-    job.head_dim = cache_.head_dim;
+    job.head_dim = page_.head_dim;
     job.window = cache_.window;
     job.scale = task_.scale;
-    job.keys = {cache_.pages, kv_head * kPagePositions * row_bytes, row_bytes};
-    job.values = {cache_.pages, (cache_.kv_heads + kv_head) * kPagePositions * row_bytes, row_bytes};
-    job.type = cache_.type;
-    job.blocks_per_row = cache_.head_dim / static_cast<size_t>(info(cache_.type).block_width);
-    job.decode = table.decode[static_cast<int>(cache_.type)];
+    job.keys = page_.rows(cache_.pages, kv_head);
+    job.values = page_.rows(cache_.pages, page_.kv_heads + kv_head);
+    job.type = page_.type;
+    job.blocks_per_row = page_.blocks_per_row();
+    job.decode = table.decode[static_cast<int>(page_.type)];
     thread_local Scratch<float> scratch;
     job.scratch = scratch.reserve(table.attention_scratch(job));
     return job;
   }
 
   const CachedLayer& cache_;
+  const CachePage& page_;
   const AttendTask& task_;
   size_t first_position_, group_, tokens_, chunks_;
 };

@@ -4,15 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "formats/format_list.h"
+#include "ops/cache_page.h"
 
 namespace phigguf {
 
-// One layer of one sequence: pages of kPagePositions positions, each [key or value][kv head][position][head_dim].
+// One layer of one sequence.
 struct CachedLayer {
   const uint8_t* const* pages;
-  size_t kv_heads, head_dim;
-  Type type;
+  CachePage page;
   size_t window;  // positions that a query sees, itself included; 0: all
 };
 

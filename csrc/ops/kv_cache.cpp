@@ -1,6 +1,7 @@
 #include "ops/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
@@ -21,7 +22,7 @@ size_t KvCache::length() const {
 size_t KvCache::bytes() const {
   size_t pages = 0;
   for (const Layer& layer : layers_) pages += layer.pages.size() - layer.first_page;
-  return pages * 2 * half_page_bytes();
+  return pages * page_.bytes();
 }
 
 void KvCache::truncate(size_t n) {
@@ -47,11 +48,6 @@ void KvCache::release_unseen(Layer& layer) const {
   }
 }
 
-uint8_t* KvCache::row(const Layer& layer, size_t half, size_t head, size_t position) const {
-  const size_t in_page = head * kPagePositions + position % kPagePositions;
-  return layer.pages[position / kPagePositions].get() + half * half_page_bytes() + in_page * row_bytes();
-}
-
 void KvCache::rotate(const AttendTask& task, size_t token) const {
   const auto rotate_halves = kernels().rotate_halves;
   const Rotation& tables = task.rotation;
@@ -63,21 +59,29 @@ void KvCache::rotate(const AttendTask& task, size_t token) const {
 }
 
 EncodeStatus KvCache::append_one(const Layer& layer, const AttendTask& task, size_t token) const {
-  const EncodeRows encode = kernels().encode[static_cast<int>(geometry_.type)];
-  const size_t head_dim = geometry_.head_dim, kv_heads = geometry_.kv_heads;
-  const float* source = task.qkv + token * row_width(task.heads) + task.heads * head_dim;
-  EncodeStatus status{Problem::kNone, 0};
-  for (size_t i = 0; i < 2 * kv_heads && status.problem == Problem::kNone; ++i) {
-    uint8_t* target = row(layer, i / kv_heads, i % kv_heads, layer.length + token);
-    status = encode({source + i * head_dim, Type::F32, 1, head_dim, nullptr, target});
+  const KernelTable& table = kernels();
+  const int type = static_cast<int>(page_.type);
+  const size_t position = layer.length + token, in_page = position % kPagePositions;
+  const float* source = task.qkv + token * row_width(task.heads) + task.heads * page_.head_dim;
+  uint8_t* page = layer.pages[position / kPagePositions].get();
+  for (size_t series = 0; series < 2 * page_.kv_heads; ++series) {
+    uint8_t* row = page + page_.rows_offset(series) + in_page * page_.row_bytes();
+    const EncodeStatus status =
+        table.encode[type]({source + series * page_.head_dim, Type::F32, 1, page_.head_dim, nullptr, row});
+    if (status.problem != Problem::kNone) return {status.problem, token};
+    if (!page_.has_peaks()) continue;
+    float stored[kMostCodeDimensions];
+    table.decode[type](row, page_.blocks_per_row(), stored);
+    const float peak = table.largest_magnitude(stored, page_.head_dim);
+    std::memcpy(page + page_.peaks_offset(series) + in_page * sizeof peak, &peak, sizeof peak);
   }
-  return {status.problem, token};
+  return {Problem::kNone, token};
 }
 
 EncodeStatus KvCache::append(Layer& layer, const AttendTask& task) const {
   release_unseen(layer);
   while (layer.pages.size() < pages_for(layer.length + task.tokens)) {
-    layer.pages.push_back(std::make_unique<uint8_t[]>(2 * half_page_bytes()));
+    layer.pages.push_back(std::make_unique<uint8_t[]>(page_.bytes()));
   }
   std::vector<EncodeStatus> status(task.tokens);
   parallel_for(task.tokens, 0, [&](size_t token) {
@@ -98,8 +102,7 @@ EncodeStatus KvCache::attend(size_t layer_index, const AttendTask& task) {
   if (status.problem != Problem::kNone) return status;
   std::vector<const uint8_t*> pages;
   for (const auto& page : layer.pages) pages.push_back(page.get());
-  phigguf::attend({pages.data(), geometry_.kv_heads, geometry_.head_dim, geometry_.type, geometry_.window}, task,
-                  first);
+  phigguf::attend({pages.data(), page_, geometry_.window}, task, first);
   return status;
 }
 

@@ -1,8 +1,8 @@
 // The keys and values of one sequence, in any tensor type that divides a head; and attention over them.
 //
-// Memory comes in pages of kPagePositions positions, one list per layer, as they are first written. A page holds
-// [key or value][kv head][position][head_dim]. With a sliding window, pages that the next position does not see are
-// let go as tokens are appended; what the last call appended can thus always be taken back.
+// Memory comes in pages of kPagePositions positions (cache_page.h), one list per layer, as they are first written. With
+// a sliding window, pages that the next position does not see are let go as tokens are appended; what the last call
+// appended can thus always be taken back.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,8 @@ struct CacheGeometry {
 
 class KvCache {
  public:
-  explicit KvCache(const CacheGeometry& geometry) : geometry_(geometry), layers_(geometry.layers) {}
+  explicit KvCache(const CacheGeometry& geometry)
+      : geometry_(geometry), page_{geometry.kv_heads, geometry.head_dim, geometry.type}, layers_(geometry.layers) {}
 
   const CacheGeometry& geometry() const { return geometry_; }
   size_t row_width(size_t heads) const { return (heads + 2 * geometry_.kv_heads) * geometry_.head_dim; }
@@ -47,16 +48,14 @@ class KvCache {
     std::vector<std::unique_ptr<uint8_t[]>> pages;
   };
 
-  size_t row_bytes() const { return info(geometry_.type).row_bytes(geometry_.head_dim); }
-  size_t half_page_bytes() const { return geometry_.kv_heads * kPagePositions * row_bytes(); }
   size_t first_page_seen(size_t position) const;
   void release_unseen(Layer& layer) const;
-  uint8_t* row(const Layer& layer, size_t half, size_t head, size_t position) const;
   void rotate(const AttendTask& task, size_t token) const;
   EncodeStatus append_one(const Layer& layer, const AttendTask& task, size_t token) const;
   EncodeStatus append(Layer& layer, const AttendTask& task) const;
 
   CacheGeometry geometry_;
+  CachePage page_;
   std::vector<Layer> layers_;
 };
 

@@ -8,6 +8,12 @@ PHIGGUF_BEGIN_ISA
 constexpr bool kHasTiles = true;
 constexpr int kTileTokens = 16;
 
+struct alignas(64) TileShapes {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+
 // Sums of byte products in tile registers, which are this thread's while an object lives: those of kTileTokens tokens
 // and of two row vectors' codes, each in kParts parts, in tiles 0-3. Tile 4 holds kBytes bytes of every token, and 5-7
 // as many of a part's codes, four to a lane.
@@ -15,7 +21,7 @@ template <int kBytes, int kParts>
 class SumTiles {
  public:
   SumTiles() {
-    alignas(64) Shapes shapes{};
+    TileShapes shapes{};
     shapes.palette = 1;
     for (int tile = 0; tile < 8; ++tile) {
       shapes.row_bytes[tile] = tile == 4 ? kBytes : sizeof(i32v);
@@ -62,13 +68,80 @@ class SumTiles {
       _tile_stored(3, sums[1][1], sizeof(i32v));
     }
   }
+};
 
- private:
-  struct Shapes {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
+// Sums of products of codes in two planes of signed bytes, 64 * high + low, of kRows rows and two vectors of columns,
+// in tile registers, which are this thread's while an object lives. Tiles 0-2 and 3-5 sum the products of planes by
+// their weight, 6 holds a plane of 64 codes of each row and 7 one of each column, four to a lane. A sum is not touched
+// again before four others have been: products take that long.
+template <int kRows>
+class PlaneTiles {
+ public:
+  struct Sums {
+    i32v high[kRows], middle[kRows], low[kRows];
+    i32v total(size_t row) const { return (((high[row] << 6) + middle[row]) << 6) + low[row]; }
   };
+  // Where bytes lie, those of a row or of four codes of all columns `stride` after those before, low ones `plane` after
+  // high ones.
+  struct Planes {
+    const int8_t* bytes;
+    size_t plane, stride;
+  };
+
+  PlaneTiles() {
+    TileShapes shapes{};
+    shapes.palette = 1;
+    for (int tile = 0; tile < 8; ++tile) {
+      shapes.row_bytes[tile] = sizeof(i32v);
+      shapes.rows[tile] = tile < 7 ? kRows : 16;
+    }
+    _tile_loadconfig(&shapes);
+  }
+  PlaneTiles(const PlaneTiles&) = delete;
+  PlaneTiles& operator=(const PlaneTiles&) = delete;
+  ~PlaneTiles() { _tile_release(); }
+
+  static void zero() {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+  }
+
+  static void add_products(const Planes& rows, const Planes& columns) {
+    const int8_t *high = columns.bytes, *low = columns.bytes + columns.plane, *next_high = high + 64,
+                 *next_low = low + 64;
+    asm volatile("" ::: "memory");  // compilers do not know that tile instructions read it
+    _tile_loadd(6, rows.bytes, rows.stride);
+    _tile_loadd(7, high, columns.stride);
+    _tile_dpbssd(0, 6, 7);
+    _tile_loadd(7, next_high, columns.stride);
+    _tile_dpbssd(3, 6, 7);
+    _tile_loadd(7, low, columns.stride);
+    _tile_dpbssd(1, 6, 7);
+    _tile_loadd(7, next_low, columns.stride);
+    _tile_dpbssd(4, 6, 7);
+    _tile_loadd(6, rows.bytes + rows.plane, rows.stride);
+    _tile_dpbssd(5, 6, 7);
+    _tile_loadd(7, low, columns.stride);
+    _tile_dpbssd(2, 6, 7);
+    _tile_loadd(7, high, columns.stride);
+    _tile_dpbssd(1, 6, 7);
+    _tile_loadd(7, next_high, columns.stride);
+    _tile_dpbssd(4, 6, 7);
+  }
+
+  static void store(Sums (&sums)[2]) {
+    _tile_stored(0, sums[0].high, sizeof(i32v));
+    _tile_stored(1, sums[0].middle, sizeof(i32v));
+    _tile_stored(2, sums[0].low, sizeof(i32v));
+    _tile_stored(3, sums[1].high, sizeof(i32v));
+    _tile_stored(4, sums[1].middle, sizeof(i32v));
+    _tile_stored(5, sums[1].low, sizeof(i32v));
+    asm volatile("" ::: "memory");
+  }
 };
 
 inline i32v subtract_from_bytes(i32v codes, int x) {

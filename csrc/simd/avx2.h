@@ -41,3 +41,5 @@ inline i32v byte_scale(i32v bytes, int j) { return spread_bytes(bytes, j, j); }
 inline i32v add_scaled(i32v acc, bytesumv sum, i32v scale) { return dot_words(acc, {sum.v}, scale); }
 
 PHIGGUF_END_ISA
+
+#include "simd/word_pairs.h"

@@ -173,4 +173,5 @@ inline i32v byte_pair(i32v bytes, int j) { return spread_bytes(bytes, 2 * j, 2 *
 PHIGGUF_END_ISA
 
 #include "simd/scaled_words.h"
+#include "simd/word_pairs.h"
 #include "simd/word_sums.h"

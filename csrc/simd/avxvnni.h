@@ -17,4 +17,5 @@ inline i32v dot_words(i32v acc, i32v a, i32v b) { return {_mm256_dpwssd_avx_epi3
 PHIGGUF_END_ISA
 
 #include "simd/scaled_words.h"
+#include "simd/word_pairs.h"
 #include "simd/word_sums.h"

@@ -140,6 +140,18 @@ inline i32v dot_words(i32v acc, i32v a, i32v b) {
   const int32x4_t high_i32x4 = vmull_high_s16(a_i16x8, b_i16x8);
   return {vaddq_s32(acc.v, vpaddq_s32(low_i32x4, high_i32x4))};
 }
+
+// Pairs are the first words of all lanes and then the second ones, as multiplying with 32-bit sums takes them.
+inline i32v words_apart(int16x4_t first, int16x4_t second) {
+  return {vreinterpretq_s32_s16(vcombine_s16(first, second))};
+}
+inline i32v pair_words(i32v first, i32v second) { return words_apart(vmovn_s32(first.v), vmovn_s32(second.v)); }
+inline i32v load_pair(const int16_t* words) { return words_apart(vld1_dup_s16(words), vld1_dup_s16(words + 1)); }
+inline i32v dot_pairs(i32v acc, i32v a, i32v b) {
+  const int16x8_t a_i16x8 = vreinterpretq_s16_s32(a.v), b_i16x8 = vreinterpretq_s16_s32(b.v);
+  return {vmlal_high_s16(vmlal_s16(acc.v, vget_low_s16(a_i16x8), vget_low_s16(b_i16x8)), a_i16x8, b_i16x8)};
+}
+
 using bytesumv = i32v;
 inline bytesumv add_products(bytesumv sum, i32v codes, i32v x) {
   return {vdotq_s32(sum.v, vreinterpretq_s8_s32(codes.v), vreinterpretq_s8_s32(x.v))};

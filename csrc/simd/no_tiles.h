@@ -8,5 +8,7 @@ constexpr int kTileTokens = 16;  // that tiles would have
 
 template <int kBytes, int kParts>
 class SumTiles;
+template <int kRows>
+class PlaneTiles;
 
 PHIGGUF_END_ISA

@@ -124,4 +124,5 @@ inline i32v dot_words(i32v acc, i32v a, i32v b) {
 PHIGGUF_END_ISA
 
 #include "simd/scaled_lanes.h"
+#include "simd/word_pairs.h"
 #include "simd/word_sums.h"

@@ -41,6 +41,9 @@
 //   byte_scale(bytes, j)           signed byte j of each lane
 //   byte_pair(bytes, j)            signed bytes 2 j and 2 j + 1 of each lane as words
 //   dot_words(acc, a, b)           acc + the sum of two products of signed words, none of them -32768
+//   dot_pairs(acc, a, b)           the same for words of a lane in the ISA's own order, from
+//   pair_words(first, second)      the low words of two vectors
+//   load_pair(const int16_t*)      two words, the same in every lane
 //
 // Where kHasTiles, SumTiles (amx_int8.h) multiplies the bytes of kTileTokens tokens at once.
 #pragma once

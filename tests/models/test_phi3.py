@@ -139,7 +139,7 @@ def test_a_windows_memory_is_bounded(tmp_path):
     tiny = replace(EVERYTHING, window=300, context=4096, original=1200)
     model = phigguf.load(write_tiny(tmp_path / "tiny.gguf", tiny))
     tokens, session = tokens_of(1500), model.session()
-    page = 2 * tiny.layers * tiny.kv_heads * 256 * tiny.head_dim * 2
+    page = 2 * tiny.layers * tiny.kv_heads * 256 * (tiny.head_dim * 2 + 4)
     for length in (800, 801, 1199, 1200, 1201, 1499, 1500):
         last, piece = len(session), tokens[len(session) : length]
         logits = session.forward(piece)

@@ -1,7 +1,7 @@
 // What lies between the matrix products: norms, gates, rotations and attention over a cache.
 #include "dispatch/dispatch.h"
 #include "inputs.h"
-#include "ops/recode.h"
+#include "ops/kv_cache.h"
 #include "results.h"
 
 namespace phigguf::digest {
@@ -30,56 +30,24 @@ void add_row_operations(Results& results, const Distribution& input, size_t size
 struct Shape {
   size_t tokens, first_position, heads, head_dim, window;
 };
-
-// Pages of one head's rows, as a cache holds them.
-class Cache {
- public:
-  Cache(Type type, size_t positions, size_t head_dim, const char* values) : row_bytes_(info(type).row_bytes(head_dim)) {
-    const size_t n_pages = (positions + kPagePositions - 1) / kPagePositions;
-    const std::vector<float> x = weights(distribution(values), n_pages * kPagePositions * head_dim);
-    bytes_.resize(n_pages * kPagePositions * row_bytes_);
-    RecodeJob job{};
-    job.source = reinterpret_cast<const uint8_t*>(x.data());
-    job.source_type = Type::F32;
-    job.target = bytes_.data();
-    job.target_type = type;
-    job.rows = n_pages * kPagePositions;
-    job.cols = head_dim;
-    recode({job}, {});
-    for (size_t i = 0; i < n_pages; ++i) pages_.push_back(bytes_.data() + i * kPagePositions * row_bytes_);
-  }
-
-  CachedRows rows() const { return {pages_.data(), 0, row_bytes_}; }
-
- private:
-  size_t row_bytes_;
-  std::vector<uint8_t> bytes_;
-  std::vector<const uint8_t*> pages_;
+struct Piece {
+  size_t first, tokens;
 };
 
 void add_attention(Results& results, Type type, const Shape& s) {
-  const Cache keys(type, s.first_position + s.tokens, s.head_dim, "heavy_tailed");
-  const Cache values(type, s.first_position + s.tokens, s.head_dim, "normal");
-  const std::vector<float> queries = weights(distribution("normal"), s.tokens * s.heads * s.head_dim);
-  std::vector<float> out(queries.size());
-  AttentionJob job{};
-  job.queries = queries.data();
-  job.out = out.data();
-  job.query_stride = job.out_stride = s.heads * s.head_dim;
-  job.tokens = s.tokens;
-  job.first_position = s.first_position;
-  job.heads = s.heads;
-  job.head_dim = s.head_dim;
-  job.window = s.window;
-  job.scale = 0.125f;
-  job.keys = keys.rows();
-  job.values = values.rows();
-  job.type = type;
-  job.blocks_per_row = s.head_dim / static_cast<size_t>(info(type).block_width);
-  job.decode = kernels().decode[static_cast<int>(type)];
-  std::vector<float> scratch(kernels().attention_scratch(job));
-  job.scratch = scratch.data();
-  kernels().attend(job);
+  KvCache cache({1, 1, s.head_dim, type, s.window});
+  const size_t positions = s.first_position + s.tokens, width = cache.row_width(s.heads);
+  std::vector<float> qkv = weights(distribution("heavy_tailed"), positions * width),
+                     out(positions * s.heads * s.head_dim);
+  AttendTask task{};
+  task.heads = s.heads;
+  task.scale = 0.125f;
+  for (const Piece& piece : {Piece{0, s.first_position}, Piece{s.first_position, s.tokens}}) {
+    task.qkv = qkv.data() + piece.first * width;
+    task.tokens = piece.tokens;
+    task.out = out.data() + piece.first * s.heads * s.head_dim;
+    cache.attend(0, task);
+  }
   results.add(std::string("attend ") + info(type).name + " tokens " + std::to_string(s.tokens) + " after " +
                   std::to_string(s.first_position) + " window " + std::to_string(s.window),
               hash_floats(out));
@@ -97,8 +65,10 @@ void add_float_operations(Results& results) {
     add_attention(results, type, {70, 0, 2, 32, 0});
     add_attention(results, type, {3, 300, 3, 96, 0});
     add_attention(results, type, {3, 300, 3, 96, 130});
-    add_attention(results, type, {7, 1020, 1, 40, 600});
+    add_attention(results, type, {7, 1020, 1, 64, 600});
   }
+  add_attention(results, Type::F16, {7, 1020, 1, 40, 600});
+  add_attention(results, Type::F16, {20, 100, 1, 160, 0});
 }
 
 }  // namespace phigguf::digest

@@ -193,7 +193,8 @@ def load(
     threads
         Set the number of threads of this process, as `set_num_threads` does.
     kv_type
-        The tensor type of cached keys and values: ``"F32"``, ``"F16"`` or ``"Q8_0"``.
+        The tensor type of cached keys and values: ``"F32"``, ``"F16"`` or ``"Q8_0"``. The last two
+        are attended with codes of 13 bits, about as exact as float16; ``"F32"`` in float32.
 
     Raises
     ------
