@@ -54,15 +54,7 @@ inline float checked_extreme(const float* x) {
     largest = max(abs(v), largest);
     poison = poison + (v - v);  // NaN from either
   }
-  float magnitude[kLanes], poisoned[kLanes];
-  store(magnitude, largest);
-  store(poisoned, poison);
-  float extreme = 0.0f;
-  for (int l = 0; l < kLanes; ++l) {
-    if (poisoned[l] != 0.0f) return bits_float(0x7fc00000u);
-    extreme = magnitude[l] > extreme ? magnitude[l] : extreme;
-  }
-  return extreme;
+  return any(poison != set(0.0f)) ? bits_float(0x7fc00000u) : highest_lane(largest);
 }
 
 template <int Width>
@@ -133,14 +125,22 @@ class BlockCorrections {
   sumpart fours_[kSumParts * P::kWords];
 };
 
+// Whether so many tokens are multiplied in tiles, which take codes less the zero point, so that products need no start.
+// Fewer are multiplied faster in vectors.
+inline bool fill_tiles(size_t tokens) {
+  constexpr size_t kFewest = 13;
+  return kHasTiles && tokens >= kFewest;
+}
+
 // Token `token` of all.tokens.
 template <class Format>
 inline void quantize_activations(const float* x, size_t cols, size_t token, const Activations& all) {
+  const bool corrected = Product<Format>::kHasMin || !fill_tiles(all.tokens);
   for (size_t b = 0; b < cols / Format::kWidth; ++b) {
     const size_t block = b * all.tokens + token;
     int8_t* codes = all.codes + block * Format::kWidth;
     all.scales[block] = quantize_block<Format::kWidth>(x + b * Format::kWidth, codes);
-    BlockCorrections<Format>(codes).write(all.corrections + block * Product<Format>::kCorrections);
+    if (corrected) BlockCorrections<Format>(codes).write(all.corrections + block * Product<Format>::kCorrections);
   }
 }
 

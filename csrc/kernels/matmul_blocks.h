@@ -18,8 +18,6 @@
 
 PHIGGUF_BEGIN_ISA
 
-constexpr size_t kFewestTileTokens = 13;  // fewer are multiplied faster in vectors
-
 // Adds products of rows row .. row + kRows - 1 (those that exist) and tokens first .. first + n - 1: blocks from
 // `block` on, Products::kBlocks at once, as often as there are so many. Returns the block after them.
 template <class Format, class Products>
@@ -92,7 +90,7 @@ inline void matmul_blocks(const MatmulJob& job) {
     }
   }
   if constexpr (kHasTiles) {
-    if (job.tokens >= kFewestTileTokens) {
+    if (fill_tiles(job.tokens)) {
       using Products = TileProducts<Format>;
       const typename Products::Tiles tiles;
       multiply_all<Format, Products>(job);
