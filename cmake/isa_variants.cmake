@@ -32,13 +32,13 @@ if(PHIGGUF_ONLY_ISAS)
 endif()
 
 # An object library of one source file for one ISA. Its floating point is strict: IEEE rounding, no fused operations
-# but those written as fma.
+# but those written as fma. It has no exceptions, whose handling would be a symbol shared with code for other CPUs.
 function(phigguf_add_isa_object library isa source)
   add_library(${library} OBJECT ${source})
   target_include_directories(${library} PRIVATE csrc)
   target_compile_definitions(
     ${library} PRIVATE PHIGGUF_ISA=${isa} PHIGGUF_SIMD_${isa} PHIGGUF_ISA_NAME="${isa}")
-  target_compile_options(${library} PRIVATE -O3 -ffp-contract=off -fno-math-errno -fno-lto
+  target_compile_options(${library} PRIVATE -O3 -ffp-contract=off -fno-math-errno -fno-exceptions -fno-lto
                                             ${PHIGGUF_FLAGS_${isa}} ${PHIGGUF_WARNINGS})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # gcc's own AVX-512 headers read "undefined" vectors on purpose.
