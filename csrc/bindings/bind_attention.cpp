@@ -42,11 +42,11 @@ std::unique_ptr<SafeCache> make_cache(py::ssize_t layers, py::ssize_t kv_heads, 
                                       const std::string& type, size_t window) {
   CacheGeometry geometry{};
   geometry.layers = checked_size(layers, "layers");
-  geometry.kv_heads = checked_size(kv_heads, "kv_heads");
-  geometry.head_dim = checked_size(head_dim, "head_dim");
-  geometry.type = type_from_name(type);
+  geometry.page.kv_heads = checked_size(kv_heads, "kv_heads");
+  geometry.page.head_dim = checked_size(head_dim, "head_dim");
+  geometry.page.type = type_from_name(type);
   geometry.window = window;
-  checked_row_bytes(geometry.type, geometry.head_dim);
+  checked_row_bytes(geometry.page.type, geometry.page.head_dim);
   return std::make_unique<SafeCache>(geometry);
 }
 
@@ -87,17 +87,17 @@ py::array_t<float> attend(KvCache& cache, size_t layer, py::array& qkv, size_t h
     raise_error("InvalidArgument", "there are " + std::to_string(geometry.layers) + " layers", "layer",
                 py::int_(layer));
   }
-  if (heads == 0 || heads % geometry.kv_heads != 0) {
-    raise_error("ShapeError", "must be a multiple of " + std::to_string(geometry.kv_heads) + " key-value heads",
+  if (heads == 0 || heads % geometry.page.kv_heads != 0) {
+    raise_error("ShapeError", "must be a multiple of " + std::to_string(geometry.page.kv_heads) + " key-value heads",
                 "heads", py::int_(heads));
   }
   check_extent(qkv, 1, cache.row_width(heads), "qkv");
-  if (tables) task.rotation = checked_rotation(*tables, task.tokens, geometry.head_dim);
-  py::array_t<float> out({task.tokens, heads * geometry.head_dim});
+  if (tables) task.rotation = checked_rotation(*tables, task.tokens, geometry.page.head_dim);
+  py::array_t<float> out({task.tokens, heads * geometry.page.head_dim});
   task.out = out.mutable_data();
   const size_t position = cache.length(layer);
   const EncodeStatus status = without_gil([&] { return cache.attend(layer, task); });
-  if (status.problem != Problem::kNone) raise_problem(status, layer, position, geometry.type);
+  if (status.problem != Problem::kNone) raise_problem(status, layer, position, geometry.page.type);
   return out;
 }
 

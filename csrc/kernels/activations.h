@@ -14,6 +14,7 @@
 
 #include "formats/format.h"
 #include "kernels/compute_jobs.h"
+#include "kernels/largest_magnitude.h"
 #include "kernels/rounder.h"
 
 PHIGGUF_BEGIN_ISA
@@ -45,21 +46,9 @@ struct Product {
   static_assert(kCorrections <= Format::kWidth / static_cast<int>(kCorrectionWidth));
 };
 
-// The largest magnitude of a block, or NaN where it holds a NaN or an infinity.
-template <int Width>
-inline float checked_extreme(const float* x) {
-  f32v largest = set(0.0f), poison = set(0.0f);
-  for (int i = 0; i < Width; i += kLanes) {
-    const f32v v = load(x + i);
-    largest = max(abs(v), largest);
-    poison = poison + (v - v);  // NaN from either
-  }
-  return any(poison != set(0.0f)) ? bits_float(0x7fc00000u) : highest_lane(largest);
-}
-
 template <int Width>
 inline float quantize_block(const float* x, int8_t* codes) {
-  const float extreme = checked_extreme<Width>(x);
+  const float extreme = largest_magnitude(x, Width);
   if (!(extreme >= 0x1p-119f)) {
     std::memset(codes, 0, Width);
     return extreme == extreme ? 0.0f : extreme;

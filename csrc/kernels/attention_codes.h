@@ -8,6 +8,7 @@
 // The highest weight of a block has the highest code, however little the block counts beside others.
 #pragma once
 
+#include "kernels/largest_magnitude.h"
 #include "kernels/pair_products.h"
 #include "kernels/plane_products.h"
 
@@ -19,18 +20,6 @@ static_assert(4095.0 * 4095 * kMostCodeDimensions < 0x1p31 && 4096.0 * 4096 * kK
 
 // The nearest integer to x * y, below 2^15, in the low word of each lane.
 inline i32v product_word(f32v x, f32v y) { return as_bits(fma(x, y, set(kRounder))); }
-
-inline float largest_magnitude(const float* x, size_t size) {
-  f32v largest = set(0.0f);
-  size_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) largest = max(abs(load(x + i)), largest);
-  float peak = highest_lane(largest);
-  for (; i < size; ++i) {
-    const float magnitude = __builtin_fabsf(x[i]);
-    if (magnitude > peak) peak = magnitude;
-  }
-  return peak;
-}
 
 template <class Products>
 class CodeBlocks {
@@ -54,8 +43,8 @@ class CodeBlocks {
     with_rows(all_.job().keys, start, [&](auto* rows) { find_weights(start, all, rows, units, next, states); });
     with_rows(all_.job().values, start, [&](auto* rows) { encode_values(rows, units, all.seen, next); });
     all_.for_tiles<Products::kRows>(start, [&](const RowTile& tile) {
-      products_.add_values(tile, [&](size_t r, size_t d, i32v sum)
-                                     PHIGGUF_INLINE { states.join_output(tile.rows.begin + r, d, to_f32(sum)); });
+      products_.add_values(
+          tile, [&](size_t r, size_t d, i32v sum) PHIGGUF_INLINE { states.join(tile.rows.begin + r, d, to_f32(sum)); });
     });
   }
 
@@ -85,14 +74,12 @@ class CodeBlocks {
     float* query = decoded_;
     alignas(64) int32_t codes[kMostCodeDimensions] = {};
     all_.load_query(row, query);
-    bool finite = true;
-    for (size_t d = 0; d < width_; ++d) finite &= query[d] - query[d] == 0.0f;
-    const float found = largest_magnitude(query, width_), peak = found > kLeastPeak ? found : kLeastPeak;
-    for (size_t d = 0; finite && d < width_; d += kLanes) {
+    const float found = largest_magnitude(query, width_), peak = found < kLeastPeak ? kLeastPeak : found;
+    for (size_t d = 0; peak == peak && d < width_; d += kLanes) {
       store(codes + d, product_word(load(query + d), set(kLargestCode / peak)));
     }
     products_.put_query(row, codes);
-    return finite ? peak / kLargestCode : __builtin_nanf("");
+    return peak / kLargestCode;
   }
 
   // Calls use(rows) with the rows of a block, width_ apart.
@@ -153,41 +140,31 @@ class CodeBlocks {
 
   template <class Element>
   void encode_values(const Element* rows, const BlockUnits& units, Interval seen, Prefetch& next) const {
-    constexpr size_t kPositions = Products::kPositions, kStep = Products::kPositionStep;
-    constexpr size_t kNext = kStep == 1 ? kPositions : 1;
-    const size_t begin = kStep == 1 ? seen.begin / kPositions * kPositions : 0, end = kStep == 1 ? seen.end : kStep;
-    for (size_t j = begin; j < end; j += kNext) {
+    constexpr size_t kPositions = Products::kPositions;
+    Products::for_positions(seen, [&](size_t j) {
       for (size_t d = 0; d < width_; d += kLanes) {
         i32v codes[kPositions];
         for (size_t i = 0; i < kPositions; ++i) {
-          const size_t k = j + i * kStep;
+          const size_t k = j + i * Products::kPositionStep;
           codes[i] = product_word(load(rows + k * width_ + d), set(units.value_inverses[k]));
         }
         products_.put_values(j, d, codes);
       }
       next.fetch(all_.job().values.row_bytes * kPositions / 2);
-    }
+    });
   }
 
   // Turns products of codes into weights.
   void weigh(size_t start, const RowTile& tile, const BlockUnits& units, const int32_t* sums,
              const RowStates& states) const {
     const size_t columns = this->columns(tile);
-    alignas(64) float all_scores[Products::kRows * kKeys];
-    float tops[kPartials];
-    for (float& top : tops) top = RowStates::kLowest;
+    alignas(64) float scores[Products::kRows * kKeys];
     for (size_t r = 0; r < tile.count(); ++r) {
-      const size_t row = tile.rows.begin + r;
-      float* scores = all_scores + r * kKeys;
-      score(sums + r * kKeys, units, columns, query_units_[row], scores);
-      if (!tile.see_whole_block) all_.mask(start, row, columns, scores);
-      tops[r] = highest_of(scores, columns);
+      score(sums + r * kKeys, units, columns, query_units_[tile.rows.begin + r], scores + r * kKeys);
     }
-    states.meet(tile.rows.begin, tops);
-    for (size_t r = 0; r < tile.count(); ++r) {
-      const size_t row = tile.rows.begin + r;
-      states.join_weights(row, weigh(row, all_scores + r * kKeys, units, columns, tops[r]));
-    }
+    all_.weigh(start, tile, columns, scores, states, [&](size_t r, float top) {
+      return weigh(tile.rows.begin + r, scores + r * kKeys, units, columns, top);
+    });
   }
 
   static void score(const int32_t* products, const BlockUnits& units, size_t columns, float query_unit, float* scores) {

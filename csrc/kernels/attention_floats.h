@@ -97,26 +97,17 @@ class FloatBlocks {
   void multiply_few(const float* keys, float* scores, Prefetch& next) const {
     const size_t bytes = all_.job().keys.row_bytes * kLanes * kLanes / width_;
     const auto fetch = [&] { next.fetch(bytes); };
-    unroll<kTileRows>([&](auto i) PHIGGUF_INLINE {
-      if (all_.count() == i + 1)
-        multiply_turned<i + 1, kRun>(queries_, width_, keys, width_, width_, scores, kKeys, fetch);
+    with_constant<kTileRows>(all_.count(), [&](auto n) PHIGGUF_INLINE {
+      multiply_turned<n, kRun>(queries_, width_, keys, width_, width_, scores, kKeys, fetch);
     });
   }
 
   // Turns scores into weights.
   void weigh(size_t start, const RowTile& tile, const RowStates& states) const {
-    float tops[kPartials];
-    for (float& top : tops) top = RowStates::kLowest;
-    for (size_t r = 0; r < tile.count(); ++r) {
-      float* scores = weights_ + (tile.rows.begin + r) * kKeys;
-      if (!tile.see_whole_block) all_.mask(start, tile.rows.begin + r, tile.columns(), scores);
-      tops[r] = highest_of(scores, tile.columns());
-    }
-    states.meet(tile.rows.begin, tops);
-    for (size_t r = 0; r < tile.count(); ++r) {
-      const size_t row = tile.rows.begin + r;
-      states.join_weights(row, weigh(weights_ + row * kKeys, tile.columns(), tops[r]));
-    }
+    const size_t columns = tile.columns();
+    float* scores = weights_ + tile.rows.begin * kKeys;
+    all_.weigh(start, tile, columns, scores, states,
+               [&](size_t r, float top) { return weigh(scores + r * kKeys, columns, top); });
   }
 
   static Partials weigh(float* scores, size_t columns, float top) {
@@ -135,9 +126,8 @@ class FloatBlocks {
   void add_values(const RowTile& tile, const float* values, const RowStates& states) const {
     const float* weights = weights_ + tile.rows.begin * kKeys;
     const RowProduct<FloatTerms> product{weights, kKeys, values, width_, tile.seen.begin, tile.seen.end, width_};
-    multiply_rows(product, tile.count(), [&](size_t r, size_t d, f32v sum) PHIGGUF_INLINE {
-      states.join_output(tile.rows.begin + r, d, sum);
-    });
+    multiply_rows(product, tile.count(),
+                  [&](size_t r, size_t d, f32v sum) PHIGGUF_INLINE { states.join(tile.rows.begin + r, d, sum); });
   }
 
   const AttentionRows& all_;

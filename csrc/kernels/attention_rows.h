@@ -71,7 +71,7 @@ class AttentionRows {
     return {all.begin > start ? smaller(all.begin - start, kKeys) : 0,
             all.end > start ? smaller(all.end - start, kKeys) : 0};
   }
-  // The same for any of several rows.
+  // Several rows, and what any of them sees of that block.
   RowTile tile(size_t start, Interval rows) const {
     const Interval first = visible_in(start, rows.begin), last = visible_in(start, rows.end - 1);
     return {rows, {first.begin, last.end}, first.end == kKeys && last.begin == 0};
@@ -86,11 +86,20 @@ class AttentionRows {
     }
   }
 
-  // Scores that a row does not see become -infinity.
-  void mask(size_t start, size_t row, size_t columns, float* scores) const {
-    const Interval seen = visible_in(start, row);
-    for (size_t j = 0; j < smaller(seen.begin, columns); ++j) scores[j] = -__builtin_inff();
-    for (size_t j = seen.end; j < columns; ++j) scores[j] = -__builtin_inff();
+  // Joins what a tile's scores, kKeys apart, give to its rows: weigh(r, top) turns row r's, of which `top` is the
+  // highest that it sees, into weights and returns their sums.
+  template <class Weigh>
+  void weigh(size_t start, const RowTile& tile, size_t columns, float* scores, const RowStates& states,
+             const Weigh& weigh) const {
+    float tops[kPartials];
+    for (float& top : tops) top = RowStates::kLowest;
+    for (size_t r = 0; r < tile.count(); ++r) {
+      float* row_scores = scores + r * kKeys;
+      if (!tile.see_whole_block) mask(start, tile.rows.begin + r, columns, row_scores);
+      tops[r] = highest_of(row_scores, columns);
+    }
+    states.meet(tile.rows.begin, tops);
+    for (size_t r = 0; r < tile.count(); ++r) states.join_weights(tile.rows.begin + r, weigh(r, tops[r]));
   }
 
   // A query times the job's scale and log2(e), since weights are powers of two; zeros after it.
@@ -128,6 +137,13 @@ class AttentionRows {
   }
 
  private:
+  // Scores that a row does not see become -infinity.
+  void mask(size_t start, size_t row, size_t columns, float* scores) const {
+    const Interval seen = visible_in(start, row);
+    for (size_t j = 0; j < smaller(seen.begin, columns); ++j) scores[j] = -__builtin_inff();
+    for (size_t j = seen.end; j < columns; ++j) scores[j] = -__builtin_inff();
+  }
+
   const AttentionJob& job_;
   size_t width_, count_;
 };

@@ -50,7 +50,7 @@ struct KernelTable {
   void (*softmax)(const float* x, size_t size, float* out);
   void (*silu_mul)(const float* gate, const float* up, size_t size, float* out);
   void (*rotate_halves)(float* x, const float* cosines, const float* sines, size_t half);
-  float (*largest_magnitude)(const float* x, size_t size);
+  float (*largest_magnitude)(const float* x, size_t size);  // of whole sixteens; NaN where any is not finite
   size_t (*attention_scratch)(const AttentionJob& job);
   void (*attend)(const AttentionJob& job);
   // The same in pieces: one span's positions into a part of attention_part(job) floats, and consecutive spans' parts

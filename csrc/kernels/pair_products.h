@@ -55,6 +55,10 @@ class PairProducts {
       store(keys_ + (d + i) / 2 * kKeys + j, pair_words(codes[i], codes[i + 1]));
     }
   }
+  template <class Use>
+  static void for_positions(Interval seen, const Use& use) {
+    for (size_t j = seen.begin / 2 * 2; j < seen.end; j += 2) use(j);
+  }
   // Of positions j and j + 1, j being even.
   void put_values(size_t j, size_t d, const i32v (&codes)[kPositions]) const {
     store(values_ + j / 2 * width_ + d, pair_words(codes[0], codes[1]));
@@ -78,9 +82,7 @@ class PairProducts {
   // The products of all rows, a few, with kLanes keys that encode(key, d) reads where they lie.
   template <class Encode>
   void multiply_few(size_t rows, int32_t* products, const Encode& encode) const {
-    unroll<kRows>([&](auto i) PHIGGUF_INLINE {
-      if (rows == i + 1) multiply_few<i + 1>(products, encode);
-    });
+    with_constant<kRows>(rows, [&](auto n) PHIGGUF_INLINE { multiply_few<n>(products, encode); });
   }
 
  private:

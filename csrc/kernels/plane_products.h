@@ -38,6 +38,10 @@ class PlaneProducts {
   void put_keys(size_t j, size_t d, const i32v (&codes)[kDimensions]) const {
     for (size_t i = 0; i < kDimensions; i += 4) put_quad(&codes[i], keys_ + (d + i) * kKeys + 4 * j, kKeyPlane);
   }
+  template <class Use>
+  static void for_positions(Interval, const Use& use) {
+    for (size_t j = 0; j < kPositionStep; ++j) use(j);
+  }
   // Of positions j + i * kPositionStep, j being below that.
   void put_values(size_t j, size_t d, const i32v (&codes)[kPositions]) const {
     put_quad(codes, values_ + j * value_stride_ + 4 * d, value_plane());

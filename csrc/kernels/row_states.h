@@ -32,11 +32,14 @@ class RowStates {
       store(new_factors_ + first + i, exp2_of_negative(top - highest));
     }
   }
-  // Joins their sums of weights and of weighted values to a row.
+  // Then their sums of weighted values, a vector from dimension d on, and of weights are joined to each of these rows.
+  void join(size_t row, size_t d, f32v sum) const {
+    float* target = place(row, d);
+    store(target, fma(sum, set(new_factors_[row]), load(target) * set(old_factors_[row])));
+  }
   void join_weights(size_t row, const Partials& sum) const {
     for (int v = 0; v < kVectors; ++v) join(row, width_ + v * kLanes, sum.v[v]);
   }
-  void join_output(size_t row, size_t d, f32v sum) const { join(row, d, sum); }
 
   void join(const RowStates& later) const {
     for (size_t first = 0; first < rows_; first += kPartials) {
@@ -62,10 +65,6 @@ class RowStates {
   static size_t series(size_t rows) { return whole_runs(rows) + kPartials; }
 
   float* place(size_t row, size_t i) const { return outputs_ + row * (width_ + kPartials) + i; }
-  void join(size_t row, size_t i, f32v sum) const {
-    float* target = place(row, i);
-    store(target, fma(sum, set(new_factors_[row]), load(target) * set(old_factors_[row])));
-  }
 
   size_t rows_, width_;
   float *outputs_, *highest_, *old_factors_, *new_factors_;

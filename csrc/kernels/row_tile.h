@@ -25,7 +25,7 @@ struct CodeTerms {
   using Row = int16_t;
   using Column = int32_t;
   static i32v zero() { return set(0); }
-  static i32v broadcast(const int16_t* a) { return load_pair(a); }
+  static i32v broadcast(const int16_t* a) { return broadcast_pair(a); }
   static i32v add(i32v sum, i32v a, i32v b) { return dot_pairs(sum, a, b); }
 };
 
@@ -71,9 +71,9 @@ inline void multiply_columns(const RowProduct<Terms>& p, size_t column, const En
 // At most kTileRows rows.
 template <class Terms, class End>
 inline void multiply_rows(const RowProduct<Terms>& p, size_t rows, const End& end) {
-  unroll<kTileRows>([&](auto i) PHIGGUF_INLINE {
-    constexpr int kRows = i + 1, kWidth = kMostSums / kRows / 2 * 2;
-    if (rows == kRows) multiply_columns<Terms, kRows, (kWidth < 8 ? kWidth : 8)>(p, 0, end);
+  with_constant<kTileRows>(rows, [&](auto n) PHIGGUF_INLINE {
+    constexpr int kWidth = kMostSums / n / 2 * 2;
+    multiply_columns<Terms, n, (kWidth < 8 ? kWidth : 8)>(p, 0, end);
   });
 }
 

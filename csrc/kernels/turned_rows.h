@@ -13,8 +13,7 @@ inline void load_turned(const Element* rows, size_t stride, f32v (&square)[kLane
 }
 
 // columns[k][j], of `length` k and kLanes rows, both whole squares.
-template <class Element>
-inline void turn_rows(const Element* rows, size_t stride, size_t length, float* columns, size_t column_stride) {
+inline void turn_rows(const float* rows, size_t stride, size_t length, float* columns, size_t column_stride) {
   for (size_t k = 0; k < length; k += kLanes) {
     f32v square[kLanes];
     load_turned(rows + k, stride, square);
@@ -24,8 +23,8 @@ inline void turn_rows(const Element* rows, size_t stride, size_t length, float* 
 
 // The products of a few rows of floats with kLanes rows: sums over runs of kRun elements, in order, of a chain of fma
 // from zero. `between` is called before each square.
-template <int kRows, size_t kRun, class Element, class Between>
-inline void multiply_turned(const float* a, size_t a_stride, const Element* rows, size_t stride, size_t length,
+template <int kRows, size_t kRun, class Between>
+inline void multiply_turned(const float* a, size_t a_stride, const float* rows, size_t stride, size_t length,
                             float* out, size_t out_stride, const Between& between) {
   f32v total[kRows];
   for (f32v& t : total) t = set(0.0f);

@@ -22,7 +22,7 @@ size_t KvCache::length() const {
 size_t KvCache::bytes() const {
   size_t pages = 0;
   for (const Layer& layer : layers_) pages += layer.pages.size() - layer.first_page;
-  return pages * page_.bytes();
+  return pages * geometry_.page.bytes();
 }
 
 void KvCache::truncate(size_t n) {
@@ -52,28 +52,29 @@ void KvCache::rotate(const AttendTask& task, size_t token) const {
   const auto rotate_halves = kernels().rotate_halves;
   const Rotation& tables = task.rotation;
   float* heads = task.qkv + token * row_width(task.heads);
-  for (size_t head = 0; head < task.heads + geometry_.kv_heads; ++head) {
-    rotate_halves(heads + head * geometry_.head_dim, tables.cosines + token * tables.half,
+  for (size_t head = 0; head < task.heads + geometry_.page.kv_heads; ++head) {
+    rotate_halves(heads + head * geometry_.page.head_dim, tables.cosines + token * tables.half,
                   tables.sines + token * tables.half, tables.half);
   }
 }
 
 EncodeStatus KvCache::append_one(const Layer& layer, const AttendTask& task, size_t token) const {
   const KernelTable& table = kernels();
-  const int type = static_cast<int>(page_.type);
+  const CachePage& layout = geometry_.page;
+  const int type = static_cast<int>(layout.type);
   const size_t position = layer.length + token, in_page = position % kPagePositions;
-  const float* source = task.qkv + token * row_width(task.heads) + task.heads * page_.head_dim;
+  const float* source = task.qkv + token * row_width(task.heads) + task.heads * layout.head_dim;
   uint8_t* page = layer.pages[position / kPagePositions].get();
-  for (size_t series = 0; series < 2 * page_.kv_heads; ++series) {
-    uint8_t* row = page + page_.rows_offset(series) + in_page * page_.row_bytes();
+  for (size_t series = 0; series < 2 * layout.kv_heads; ++series) {
+    uint8_t* row = page + layout.rows_offset(series) + in_page * layout.row_bytes();
     const EncodeStatus status =
-        table.encode[type]({source + series * page_.head_dim, Type::F32, 1, page_.head_dim, nullptr, row});
+        table.encode[type]({source + series * layout.head_dim, Type::F32, 1, layout.head_dim, nullptr, row});
     if (status.problem != Problem::kNone) return {status.problem, token};
-    if (!page_.has_peaks()) continue;
-    float stored[kMostCodeDimensions];
-    table.decode[type](row, page_.blocks_per_row(), stored);
-    const float peak = table.largest_magnitude(stored, page_.head_dim);
-    std::memcpy(page + page_.peaks_offset(series) + in_page * sizeof peak, &peak, sizeof peak);
+    if (!layout.has_peaks()) continue;
+    float stored[kMostCodeDimensions] = {};
+    table.decode[type](row, layout.blocks_per_row(), stored);
+    const float peak = table.largest_magnitude(stored, kMostCodeDimensions);
+    std::memcpy(page + layout.peaks_offset(series) + in_page * sizeof peak, &peak, sizeof peak);
   }
   return {Problem::kNone, token};
 }
@@ -81,7 +82,7 @@ EncodeStatus KvCache::append_one(const Layer& layer, const AttendTask& task, siz
 EncodeStatus KvCache::append(Layer& layer, const AttendTask& task) const {
   release_unseen(layer);
   while (layer.pages.size() < pages_for(layer.length + task.tokens)) {
-    layer.pages.push_back(std::make_unique<uint8_t[]>(page_.bytes()));
+    layer.pages.push_back(std::make_unique<uint8_t[]>(geometry_.page.bytes()));
   }
   std::vector<EncodeStatus> status(task.tokens);
   parallel_for(task.tokens, 0, [&](size_t token) {
@@ -102,7 +103,7 @@ EncodeStatus KvCache::attend(size_t layer_index, const AttendTask& task) {
   if (status.problem != Problem::kNone) return status;
   std::vector<const uint8_t*> pages;
   for (const auto& page : layer.pages) pages.push_back(page.get());
-  phigguf::attend({pages.data(), page_, geometry_.window}, task, first);
+  phigguf::attend({pages.data(), geometry_.page, geometry_.window}, task, first);
   return status;
 }
 

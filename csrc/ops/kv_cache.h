@@ -16,18 +16,17 @@
 namespace phigguf {
 
 struct CacheGeometry {
-  size_t layers, kv_heads, head_dim;
-  Type type;
+  size_t layers;
+  CachePage page;
   size_t window;  // positions that a query sees, itself included; 0: all
 };
 
 class KvCache {
  public:
-  explicit KvCache(const CacheGeometry& geometry)
-      : geometry_(geometry), page_{geometry.kv_heads, geometry.head_dim, geometry.type}, layers_(geometry.layers) {}
+  explicit KvCache(const CacheGeometry& geometry) : geometry_(geometry), layers_(geometry.layers) {}
 
   const CacheGeometry& geometry() const { return geometry_; }
-  size_t row_width(size_t heads) const { return (heads + 2 * geometry_.kv_heads) * geometry_.head_dim; }
+  size_t row_width(size_t heads) const { return (heads + 2 * geometry_.page.kv_heads) * geometry_.page.head_dim; }
 
   // Positions that every layer holds.
   size_t length() const;
@@ -55,7 +54,6 @@ class KvCache {
   EncodeStatus append(Layer& layer, const AttendTask& task) const;
 
   CacheGeometry geometry_;
-  CachePage page_;
   std::vector<Layer> layers_;
 };
 

@@ -8,30 +8,34 @@ PHIGGUF_BEGIN_ISA
 constexpr bool kHasTiles = true;
 constexpr int kTileTokens = 16;
 
-struct alignas(64) TileShapes {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
+// The tile registers, which are this thread's while an object lives.
+class TileRegisters {
+ public:
+  TileRegisters(const TileRegisters&) = delete;
+  TileRegisters& operator=(const TileRegisters&) = delete;
+
+ protected:
+  struct alignas(64) Shapes {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {};
+    uint8_t rows[16] = {};
+
+    void set(int tile, int n_rows, size_t bytes) {
+      rows[tile] = static_cast<uint8_t>(n_rows);
+      row_bytes[tile] = static_cast<uint16_t>(bytes);
+    }
+  };
+
+  explicit TileRegisters(const Shapes& shapes) { _tile_loadconfig(&shapes); }
+  ~TileRegisters() { _tile_release(); }
 };
 
-// Sums of byte products in tile registers, which are this thread's while an object lives: those of kTileTokens tokens
-// and of two row vectors' codes, each in kParts parts, in tiles 0-3. Tile 4 holds kBytes bytes of every token, and 5-7
-// as many of a part's codes, four to a lane.
+// Sums of byte products: those of kTileTokens tokens and of two row vectors' codes, each in kParts parts, in tiles 0-3.
+// Tile 4 holds kBytes bytes of every token, and 5-7 as many of a part's codes, four to a lane.
 template <int kBytes, int kParts>
-class SumTiles {
+class SumTiles : TileRegisters {
  public:
-  SumTiles() {
-    TileShapes shapes{};
-    shapes.palette = 1;
-    for (int tile = 0; tile < 8; ++tile) {
-      shapes.row_bytes[tile] = tile == 4 ? kBytes : sizeof(i32v);
-      shapes.rows[tile] = tile < 5 ? kTileTokens : kBytes / 4;
-    }
-    _tile_loadconfig(&shapes);
-  }
-  SumTiles(const SumTiles&) = delete;
-  SumTiles& operator=(const SumTiles&) = delete;
-  ~SumTiles() { _tile_release(); }
+  SumTiles() : TileRegisters(shapes()) {}
 
   static void zero() {
     _tile_zero(0);
@@ -68,14 +72,23 @@ class SumTiles {
       _tile_stored(3, sums[1][1], sizeof(i32v));
     }
   }
+
+ private:
+  static Shapes shapes() {
+    Shapes shapes;
+    for (int tile = 0; tile < 8; ++tile) {
+      shapes.set(tile, tile < 5 ? kTileTokens : kBytes / 4, tile == 4 ? kBytes : sizeof(i32v));
+    }
+    return shapes;
+  }
 };
 
-// Sums of products of codes in two planes of signed bytes, 64 * high + low, of kRows rows and two vectors of columns,
-// in tile registers, which are this thread's while an object lives. Tiles 0-2 and 3-5 sum the products of planes by
+// Sums of products of codes in two planes of signed bytes, 64 * high + low, of kRows rows and two vectors of columns.
+// Tiles 0-2 and 3-5 sum the products of planes by
 // their weight, 6 holds a plane of 64 codes of each row and 7 one of each column, four to a lane. A sum is not touched
 // again before four others have been: products take that long.
 template <int kRows>
-class PlaneTiles {
+class PlaneTiles : TileRegisters {
  public:
   struct Sums {
     i32v high[kRows], middle[kRows], low[kRows];
@@ -88,18 +101,7 @@ class PlaneTiles {
     size_t plane, stride;
   };
 
-  PlaneTiles() {
-    TileShapes shapes{};
-    shapes.palette = 1;
-    for (int tile = 0; tile < 8; ++tile) {
-      shapes.row_bytes[tile] = sizeof(i32v);
-      shapes.rows[tile] = tile < 7 ? kRows : 16;
-    }
-    _tile_loadconfig(&shapes);
-  }
-  PlaneTiles(const PlaneTiles&) = delete;
-  PlaneTiles& operator=(const PlaneTiles&) = delete;
-  ~PlaneTiles() { _tile_release(); }
+  PlaneTiles() : TileRegisters(shapes()) {}
 
   static void zero() {
     _tile_zero(0);
@@ -141,6 +143,13 @@ class PlaneTiles {
     _tile_stored(4, sums[1].middle, sizeof(i32v));
     _tile_stored(5, sums[1].low, sizeof(i32v));
     asm volatile("" ::: "memory");
+  }
+
+ private:
+  static Shapes shapes() {
+    Shapes shapes;
+    for (int tile = 0; tile < 8; ++tile) shapes.set(tile, tile < 7 ? kRows : 16, sizeof(i32v));
+    return shapes;
   }
 };
 

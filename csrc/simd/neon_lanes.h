@@ -146,7 +146,7 @@ inline i32v words_apart(int16x4_t first, int16x4_t second) {
   return {vreinterpretq_s32_s16(vcombine_s16(first, second))};
 }
 inline i32v pair_words(i32v first, i32v second) { return words_apart(vmovn_s32(first.v), vmovn_s32(second.v)); }
-inline i32v load_pair(const int16_t* words) { return words_apart(vld1_dup_s16(words), vld1_dup_s16(words + 1)); }
+inline i32v broadcast_pair(const int16_t* words) { return words_apart(vld1_dup_s16(words), vld1_dup_s16(words + 1)); }
 inline i32v dot_pairs(i32v acc, i32v a, i32v b) {
   const int16x8_t a_i16x8 = vreinterpretq_s16_s32(a.v), b_i16x8 = vreinterpretq_s16_s32(b.v);
   return {vmlal_high_s16(vmlal_s16(acc.v, vget_low_s16(a_i16x8), vget_low_s16(b_i16x8)), a_i16x8, b_i16x8)};

@@ -43,9 +43,9 @@
 //   dot_words(acc, a, b)           acc + the sum of two products of signed words, none of them -32768
 //   dot_pairs(acc, a, b)           the same for words of a lane in the ISA's own order, from
 //   pair_words(first, second)      the low words of two vectors
-//   load_pair(const int16_t*)      two words, the same in every lane
+//   broadcast_pair(const int16_t*) two words, the same in every lane
 //
-// Where kHasTiles, SumTiles (amx_int8.h) multiplies the bytes of kTileTokens tokens at once.
+// Where kHasTiles, SumTiles and PlaneTiles (amx_int8.h) multiply the bytes of kTileTokens tokens or queries at once.
 #pragma once
 
 #include <cstddef>

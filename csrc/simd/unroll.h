@@ -19,4 +19,12 @@ PHIGGUF_INLINE inline void unroll(const Body& body) {
   }
 }
 
+// body(Index<n>()), n being from 1 to Most
+template <int Most, class Body>
+PHIGGUF_INLINE inline void with_constant(size_t n, const Body& body) {
+  unroll<Most>([&](auto i) PHIGGUF_INLINE {
+    if (n == i + 1) body(Index<i + 1>());
+  });
+}
+
 PHIGGUF_END_ISA

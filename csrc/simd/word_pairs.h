@@ -4,7 +4,7 @@
 PHIGGUF_BEGIN_ISA
 
 inline i32v pair_words(i32v first, i32v second) { return (first & set(0xffff)) | (second << 16); }
-inline i32v load_pair(const int16_t* words) {
+inline i32v broadcast_pair(const int16_t* words) {
   int32_t both;
   std::memcpy(&both, words, sizeof both);
   return set(both);

@@ -35,7 +35,7 @@ struct Piece {
 };
 
 void add_attention(Results& results, Type type, const Shape& s) {
-  KvCache cache({1, 1, s.head_dim, type, s.window});
+  KvCache cache({1, {1, s.head_dim, type}, s.window});
   const size_t positions = s.first_position + s.tokens, width = cache.row_width(s.heads);
   std::vector<float> qkv = weights(distribution("heavy_tailed"), positions * width),
                      out(positions * s.heads * s.head_dim);
