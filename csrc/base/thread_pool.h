@@ -30,10 +30,10 @@ class NumberedWork {
   void (*call_)(const void* target, size_t i);
 };
 
-// Calls body(i) once for every i in [0, n), from at most `threads` threads (0: num_threads()), in any order. The body
-// must not throw. On the calling thread it finds that thread's float environment, which should be the default one, as
-// it is on the others. A call made while the pool is in use, from a body or from another thread, runs on its own thread
-// alone. `should_stop` is asked like the interrupt check, and as often.
+// Calls body(i) once for every i in [0, n), n below 2^32, from at most `threads` threads (0: num_threads()), in any
+// order. The body must not throw. On the calling thread it finds that thread's float environment, which should be the
+// default one, as it is on the others. A call made while the pool is in use, from a body or from another thread, runs
+// on its own thread alone. `should_stop` is asked like the interrupt check, and as often.
 void parallel_for(size_t n, int threads, NumberedWork body, const std::function<bool()>& should_stop = nullptr);
 
 }  // namespace phigguf

@@ -60,15 +60,19 @@ void test_work_is_done_at_the_same_time() {
   check(begun.load() == 2, "one thread did the work of two");
 }
 
-// The owner of the first share is held up in its first number until all others are done.
-void test_shares_of_busy_threads_are_taken_over() {
+// Whoever has the first half is held up in its first number until all others are done. The other thread goes on with
+// the later half of what is left, 1 to 19.
+void test_numbers_of_busy_threads_are_taken_over() {
   constexpr size_t kNumbers = 40;
   std::atomic<size_t> done{0};
+  std::vector<size_t> order;
   parallel_for(kNumbers, 2, [&](size_t i) {
+    if (i != 0) order.push_back(i);
     while (i == 0 && done.load() < kNumbers - 1) std::this_thread::yield();
     ++done;
   });
   check(done.load() == kNumbers, "not all were done");
+  check(order[0] == 20 && order[19] == 39 && order[20] == 10 && order[29] == 19, "a range was not taken as a stream");
 }
 
 void test_calls_from_bodies_run_on_their_own_thread() {
@@ -130,7 +134,7 @@ int main() {
   test_every_number_comes_once();
   test_workers_wake_after_a_rest();
   test_work_is_done_at_the_same_time();
-  test_shares_of_busy_threads_are_taken_over();
+  test_numbers_of_busy_threads_are_taken_over();
   test_calls_from_bodies_run_on_their_own_thread();
   test_threads_may_call_at_once();
   test_an_interrupt_stops_the_work();
