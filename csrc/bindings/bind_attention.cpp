@@ -75,8 +75,8 @@ Rotation checked_rotation(const Tables& tables, size_t tokens, size_t head_dim) 
               py::int_(rotation.half));
 }
 
-py::array_t<float> attend(KvCache& cache, size_t layer, py::array& qkv, size_t heads, float scale,
-                          const std::optional<Tables>& tables) {
+py::array attend(KvCache& cache, size_t layer, py::array& qkv, size_t heads, float scale,
+                 const std::optional<Tables>& tables, const std::optional<py::array>& out) {
   const CacheGeometry& geometry = cache.geometry();
   AttendTask task{};
   task.qkv = output<float>(qkv, 2, "qkv");
@@ -93,12 +93,15 @@ py::array_t<float> attend(KvCache& cache, size_t layer, py::array& qkv, size_t h
   }
   check_extent(qkv, 1, cache.row_width(heads), "qkv");
   if (tables) task.rotation = checked_rotation(*tables, task.tokens, geometry.page.head_dim);
-  py::array_t<float> out({task.tokens, heads * geometry.page.head_dim});
-  task.out = out.mutable_data();
+  const size_t width = heads * geometry.page.head_dim;
+  py::array target = out ? *out : py::array_t<float>({task.tokens, width});
+  task.out = output<float>(target, 2, "out");
+  check_extent(target, 0, task.tokens, "out");
+  check_extent(target, 1, width, "out");
   const size_t position = cache.length(layer);
   const EncodeStatus status = without_gil([&] { return cache.attend(layer, task); });
   if (status.problem != Problem::kNone) raise_problem(status, layer, position, geometry.page.type);
-  return out;
+  return target;
 }
 
 }  // namespace
@@ -122,14 +125,17 @@ void bind_attention(py::module_& module) {
       .def(
           "attend",
           [](SafeCache& self, size_t layer, py::array& qkv, size_t heads, float scale,
-             const std::optional<Tables>& tables) {
-            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, scale, tables); });
+             const std::optional<Tables>& tables, const std::optional<py::array>& out) {
+            return self.use([&](KvCache& cache) { return attend(cache, layer, qkv, heads, scale, tables, out); });
           },
           py::arg("layer"), py::arg("qkv"), py::arg("heads"), py::arg("scale"), py::arg("tables") = py::none(),
+          py::arg("out") = py::none(),
           "Append the keys and values in float32 qkv[m, (heads + 2 * kv_heads) * head_dim] to a layer and return\n"
           "softmax(scale * q k^T) v for its queries, float32[m, heads * head_dim]. A query sees its own and earlier\n"
           "positions, the last `window` of them if that is not 0. Queries and keys are first rotated in place by\n"
-          "tables, two float32[m, half] of cosines and sines: pair i of a head is (i, i + half).");
+          "tables, two float32[m, half] of cosines and sines: pair i of a head is (i, i + half). The result is "
+          "written\n"
+          "to float32 out[m, heads * head_dim] if there is one.");
 }
 
 }  // namespace phigguf

@@ -69,19 +69,21 @@ class Weight {
   const MatmulTask& task() const { return task_; }
 
   py::array linear(const py::array& x, const std::optional<py::array>& norm, float epsilon,
-                   const std::optional<py::array>& add_to) const {
+                   const std::optional<py::array>& add_to, const std::optional<py::array>& out) const {
     MatmulTask task = task_;
     take_activations(task, x);
     if (norm) take_norm(task, *norm, epsilon);
-    if (!add_to) return product(task, matmul);
-    if (add_to->is(x)) throw py::type_error("add_to must not be x");
-    py::array out = *add_to;
-    task.accumulate = true;
-    task.out = output<float>(out, 2, "add_to");
-    check_extent(out, 0, task.m, "add_to");
-    check_extent(out, 1, task.n, "add_to");
+    if (!add_to && !out) return product(task, matmul);
+    if (add_to && out) throw py::type_error("add_to and out exclude each other");
+    const char* name = add_to ? "add_to" : "out";
+    py::array target = add_to ? *add_to : *out;
+    if (target.is(x)) throw py::type_error(std::string(name) + " must not be x");
+    task.accumulate = add_to.has_value();
+    task.out = output<float>(target, 2, name);
+    check_extent(target, 0, task.m, name);
+    check_extent(target, 1, task.n, name);
     without_gil([&] { matmul(task); });
-    return out;
+    return target;
   }
 
   py::array_t<float> rows(const py::array& ids) const {
@@ -155,9 +157,11 @@ void bind_matmul(py::module_& module) {
       .def("__len__", &Weight::size)
       .def_property_readonly("data", &Weight::data, "w itself.")
       .def("linear", &Weight::linear, py::arg("x"), py::kw_only(), py::arg("norm") = py::none(),
-           py::arg("epsilon") = 0.0f, py::arg("add_to") = py::none(),
+           py::arg("epsilon") = 0.0f, py::arg("add_to") = py::none(), py::arg("out") = py::none(),
            "float32 x[m, cols] times the transpose: float32[m, n]. Multiplies rms_norm(x, norm, epsilon) where there\n"
-           "is a norm. The product is added to float32 add_to[m, n] in place, if there is one, and returned.")
+           "is a norm. The product is added to float32 add_to[m, n] in place, or written to float32 out[m, n], if "
+           "there\n"
+           "is one, and returned.")
       .def("rows", &Weight::rows, py::arg("ids"), "Rows int32 ids[m] as float32[m, cols].");
   module.def(
       "add_swiglu", &add_swiglu_array, py::arg("x"), py::arg("norm"), py::arg("epsilon"), py::arg("gate_up"),

@@ -78,6 +78,7 @@ class Weight:
         norm: _Floats | None = None,
         epsilon: float = 0.0,
         add_to: _Floats | None = None,
+        out: _Floats | None = None,
     ) -> _Floats: ...
     def rows(self, ids: _Ints) -> _Floats: ...
 
@@ -96,4 +97,5 @@ class KvCache:
         heads: int,
         scale: float,
         tables: tuple[_Floats, _Floats] | None = None,
+        out: _Floats | None = None,
     ) -> _Floats: ...

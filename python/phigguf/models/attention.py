@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .network import Floats, Piece, joined
+import numpy as np
+
+from .network import Floats, Piece
 from .rope import Rope
 from .shape import Shape
 
@@ -27,6 +29,7 @@ class Attention:
             begin, end = end, end + len(piece.tokens)
             tables = rope.tables(len(piece.cache), len(piece.tokens), piece.length)
             self._parts.append((piece.cache, slice(begin, end), tables))
+        self._out = np.empty((end, shape.heads * shape.head_dim), np.float32)
 
     def __call__(self, layer: int, qkv: Floats) -> Floats:
         """Rotate queries and keys in place, append keys and values to the caches, and attend.
@@ -41,11 +44,9 @@ class Attention:
         Returns
         -------
         float32 [tokens, heads head_dim]
+            The same array from every call.
         """
         shape = self._shape
-        return joined(
-            [
-                cache.attend(layer, qkv[rows], shape.heads, shape.scale, tables)
-                for cache, rows, tables in self._parts
-            ]
-        )
+        for cache, rows, tables in self._parts:
+            cache.attend(layer, qkv[rows], shape.heads, shape.scale, tables, self._out[rows])
+        return self._out

@@ -63,8 +63,9 @@ class Phi3:
         epsilon = self.shape.epsilon
         attention = Attention(self.shape, self.rope, pieces)
         x = self.embedding.rows(tokens_of(pieces))
+        qkv = None  # memory of one layer serves all
         for i, layer in enumerate(self.layers):
-            qkv = layer.attn_qkv.linear(x, norm=layer.attn_norm, epsilon=epsilon)
+            qkv = layer.attn_qkv.linear(x, norm=layer.attn_norm, epsilon=epsilon, out=qkv)
             layer.attn_output.linear(attention(i, qkv), add_to=x)
             add_swiglu(x, layer.ffn_norm, epsilon, layer.ffn_up, layer.ffn_down)
         return x
