@@ -1,7 +1,9 @@
 #include "ops/kv_cache.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "base/thread_pool.h"
 #include "dispatch/dispatch.h"
@@ -48,6 +50,13 @@ void KvCache::release_unseen(Layer& layer) const {
   }
 }
 
+// Zeros, from calloc, which leaves it to the system to fill memory where it is first touched.
+KvCache::PageMemory KvCache::new_page() const {
+  PageMemory page(static_cast<uint8_t*>(std::calloc(geometry_.page.bytes(), 1)));
+  if (!page) throw std::bad_alloc();
+  return page;
+}
+
 void KvCache::rotate(const AttendTask& task, size_t token) const {
   const auto rotate_halves = kernels().rotate_halves;
   const Rotation& tables = task.rotation;
@@ -82,7 +91,7 @@ EncodeStatus KvCache::append_one(const Layer& layer, const AttendTask& task, siz
 EncodeStatus KvCache::append(Layer& layer, const AttendTask& task) const {
   release_unseen(layer);
   while (layer.pages.size() < pages_for(layer.length + task.tokens)) {
-    layer.pages.push_back(std::make_unique<uint8_t[]>(geometry_.page.bytes()));
+    layer.pages.push_back(new_page());
   }
   std::vector<EncodeStatus> status(task.tokens);
   parallel_for(task.tokens, 0, [&](size_t token) {

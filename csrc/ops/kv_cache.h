@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -41,14 +42,19 @@ class KvCache {
   EncodeStatus attend(size_t layer, const AttendTask& task);
 
  private:
+  struct Free {
+    void operator()(uint8_t* memory) const { std::free(memory); }
+  };
+  using PageMemory = std::unique_ptr<uint8_t[], Free>;
   struct Layer {
     size_t length = 0;
     size_t first_page = 0;  // those before are gone
-    std::vector<std::unique_ptr<uint8_t[]>> pages;
+    std::vector<PageMemory> pages;
   };
 
   size_t first_page_seen(size_t position) const;
   void release_unseen(Layer& layer) const;
+  PageMemory new_page() const;
   void rotate(const AttendTask& task, size_t token) const;
   EncodeStatus append_one(const Layer& layer, const AttendTask& task, size_t token) const;
   EncodeStatus append(Layer& layer, const AttendTask& task) const;

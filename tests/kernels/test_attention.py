@@ -299,6 +299,15 @@ def test_layers_are_apart_and_the_shortest_counts():
     assert len(cache) == 30
 
 
+def test_outputs_may_be_written_to_an_array():
+    case, cache = Case(5), Case(5).cache()
+    out = np.full((5, 4 * 64), np.nan, np.float32)
+    with pytest.raises(ShapeError, match="out: axis 0 must have length 5"):
+        cache.attend(0, case.qkv, 4, 0.125, out=out[1:])
+    assert cache.attend(0, case.qkv, 4, 0.125, out=out) is out
+    assert identical(out, case.run())
+
+
 @pytest.mark.parametrize("kv_type", KV_TYPES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_key_that_is_not_finite_is_refused(kv_type, value):

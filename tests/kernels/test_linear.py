@@ -48,6 +48,12 @@ def test_products_may_be_added(isa, weight):
     assert identical(residual, expected)
 
 
+def test_products_may_be_written_to_an_array(isa, weight):
+    x, out = gaussian(TOKENS, COLS), np.full((TOKENS, ROWS), np.nan, np.float32)
+    assert weight.linear(x, out=out) is out
+    assert identical(out, weight.linear(x))
+
+
 def test_arguments_are_checked(norm):
     weight = _core.Weight(quantize(gaussian(ROWS, COLS, 2), "Q4_K"), "Q4_K", COLS)
     x, out = gaussian(TOKENS, COLS), np.zeros((TOKENS, ROWS), np.float32)
@@ -59,6 +65,10 @@ def test_arguments_are_checked(norm):
         weight.linear(x, add_to=np.zeros((TOKENS, ROWS - 1), np.float32))
     with pytest.raises(TypeError, match="add_to must be a C-contiguous float32"):
         weight.linear(x, add_to=out.astype(np.float64))
+    with pytest.raises(ShapeError, match="out: axis 0 must have length"):
+        weight.linear(x, out=np.zeros((TOKENS + 1, ROWS), np.float32))
+    with pytest.raises(TypeError, match="add_to and out exclude each other"):
+        weight.linear(x, add_to=out, out=out)
     square = gaussian(COLS, COLS)
     with pytest.raises(TypeError, match="add_to must not be x"):
         _core.Weight(square.view(np.uint8), "F32", COLS).linear(square, add_to=square)
