@@ -1,10 +1,10 @@
 // A block of attention with products of codes, exact in 32 bits, so that every ISA may sum them as suits it.
 //
 // A row's code is its number in units of which its largest magnitude holds kLargestCode: for keys and queries exactly;
-// for values a power of two, 2^e, so that e can be added to the scores: then a weight counts units of its value. With
-// q, k_j, v_j codes, and u and u_j the units of a query and a key,
-//   s_j = fma(u, u_j * (q . k_j), e_j)       w_j = 2^(s_j - max_j s_j)       c_j = round(2^12 w_j)
-//   l'_p = sum of w_j 2^(12 - e_j), a chain of fma, j in sum j % 16       o' = sum of c_j v_j
+// for values at most, their unit being a power of two, 2^e, so that e can be added to the scores: then a weight counts
+// units of its value. With q, k_j, v_j codes, and u and u_j the units of a query and a key,
+//   s_j = fma(u, u_j * (q . k_j), e_j)       w_j = 2^(s_j - max_j s_j)       c_j = round(4095 w_j)
+//   l'_p = sum of w_j 4095 / 2^e_j, a chain of fma, j in sum j % 16       o' = sum of c_j v_j
 // The highest weight of a block has the highest code, however little the block counts beside others.
 #pragma once
 
@@ -14,9 +14,9 @@
 
 PHIGGUF_BEGIN_ISA
 
-constexpr float kLargestCode = 4095.0f;  // of a query or a key; of a weight or a value 4096
-constexpr float kLeastPeak = 0x1p-40f;   // rows whose numbers are all smaller have smaller codes
-static_assert(4095.0 * 4095 * kMostCodeDimensions < 0x1p31 && 4096.0 * 4096 * kKeys < 0x1p31);
+constexpr float kLargestCode = 4095.0f;
+constexpr float kLeastPeak = 0x1p-40f;  // rows whose numbers are all smaller have smaller codes
+static_assert(4095.0 * 4095 * kMostCodeDimensions < 0x1p31 && 4095.0 * 4095 * kKeys < 0x1p31);
 
 // The nearest integer to x * y, below 2^15, in the low word of each lane.
 inline i32v product_word(f32v x, f32v y) { return as_bits(fma(x, y, set(kRounder))); }
@@ -59,15 +59,19 @@ class CodeBlocks {
         const f32v least = set(kLeastPeak), unit = max(load(key_peaks + j), least) / set(kLargestCode);
         store(keys + j, unit);
         store(key_inverses + j, set(1.0f) / unit);
-        const i32v exponent = (as_bits(max(load(value_peaks + j), least)) >> 23) - set(11);  // of 2, plus 127
+        const f32v past_value = load(value_peaks + j) * set(4096 / kLargestCode);
+        const i32v exponent = (as_bits(max(past_value, least)) >> 23) - set(11);  // of 2, plus 127
+        const f32v inverse = as_floats((set(254) - exponent) << 23);
         store(value_exponents + j, to_f32(exponent - set(127)));
-        store(value_inverses + j, as_floats((set(254) - exponent) << 23));
-        store(weights + j, as_floats((set(254 + 12) - exponent) << 23));
+        store(value_inverses + j, inverse);
+        store(weights + j, inverse * set(kLargestCode));
       }
     }
   };
 
-  static size_t columns(const RowTile& tile) { return Products::kWholeBlocks ? kKeys : tile.columns(); }
+  static size_t columns(const RowTile& tile) {
+    return (tile.columns() + Products::kColumns - 1) / Products::kColumns * Products::kColumns;
+  }
 
   // Returns the unit of a query's codes: NaN where it is not finite.
   float encode_query(size_t row) const {
@@ -93,30 +97,39 @@ class CodeBlocks {
   template <class Element>
   void find_weights(size_t start, const RowTile& all, const Element* rows, const BlockUnits& units, Prefetch& next,
                     const RowStates& states) const {
-    alignas(64) int32_t sums[Products::kRows * kKeys];
+    alignas(64) float scores[Products::kRows * kKeys];
+    const auto score = [&](size_t first, size_t r, size_t j, i32v products) PHIGGUF_INLINE {
+      const f32v product = to_f32(products) * load(units.keys + j);
+      store(scores + r * kKeys + j, fma(product, set(query_units_[first + r]), load(units.value_exponents + j)));
+    };
     if constexpr (Products::kReadsFew) {
-      if (all.count() <= Products::kRows) {
-        multiply_few(rows, units, all, sums, next);
-        return weigh(start, all, units, sums, states);
+      if (all_.count() <= Products::kRows) {
+        multiply_few(rows, units, all, next,
+                     [&](size_t r, size_t j, i32v products) PHIGGUF_INLINE { score(0, r, j, products); });
+        return weigh(start, all, units, scores, states);
       }
     }
     encode_keys(rows, units, all.columns(), next);
     all_.for_tiles<Products::kRows>(start, [&](const RowTile& tile) {
-      products_.multiply_keys(tile, columns(tile), sums);
-      weigh(start, tile, units, sums, states);
+      products_.multiply_keys(tile, columns(tile), [&](size_t r, size_t j, i32v products) PHIGGUF_INLINE {
+        score(tile.rows.begin, r, j, products);
+      });
+      weigh(start, tile, units, scores, states);
     });
   }
 
   // A few queries, which are one tile, meet keys where they lie.
-  template <class Element>
-  void multiply_few(const Element* rows, const BlockUnits& units, const RowTile& tile, int32_t* sums,
-                    Prefetch& next) const {
+  template <class Element, class End>
+  void multiply_few(const Element* rows, const BlockUnits& units, const RowTile& tile, Prefetch& next,
+                    const End& end) const {
     for (size_t j = 0; j < tile.columns(); j += kLanes) {
-      products_.multiply_few(tile.count(), sums + j, [&](size_t l, size_t d) PHIGGUF_INLINE {
+      const auto encode = [&](size_t l, size_t d) PHIGGUF_INLINE {
         if (d == 0) next.fetch(all_.job().keys.row_bytes / 2);
         if (d >= width_) return set(0);
         return product_word(load(rows + (j + l) * width_ + d), set(units.key_inverses[j + l]));
-      });
+      };
+      products_.multiply_few(tile.count(), encode,
+                             [&](size_t r, i32v products) PHIGGUF_INLINE { end(r, j, products); });
     }
   }
 
@@ -154,28 +167,15 @@ class CodeBlocks {
     });
   }
 
-  // Turns products of codes into weights.
-  void weigh(size_t start, const RowTile& tile, const BlockUnits& units, const int32_t* sums,
-             const RowStates& states) const {
+  // Turns scores into weights.
+  void weigh(size_t start, const RowTile& tile, const BlockUnits& units, float* scores, const RowStates& states) const {
     const size_t columns = this->columns(tile);
-    alignas(64) float scores[Products::kRows * kKeys];
-    for (size_t r = 0; r < tile.count(); ++r) {
-      score(sums + r * kKeys, units, columns, query_units_[tile.rows.begin + r], scores + r * kKeys);
-    }
     all_.weigh(start, tile, columns, scores, states, [&](size_t r, float top) {
       return weigh(tile.rows.begin + r, scores + r * kKeys, units, columns, top);
     });
   }
 
-  static void score(const int32_t* products, const BlockUnits& units, size_t columns, float query_unit, float* scores) {
-    for (size_t j = 0; j < columns; j += kLanes) {
-      const f32v product = to_f32(load(products + j)) * load(units.keys + j);
-      store(scores + j, fma(product, set(query_unit), load(units.value_exponents + j)));
-    }
-  }
-
   Partials weigh(size_t row, const float* scores, const BlockUnits& units, size_t columns, float top) const {
-    constexpr float kUnit = 0x1p-12f;
     constexpr int kTogether = Products::kWeightVectors, kGroup = kTogether > kVectors ? kTogether : kVectors;
     Partials sum = zero_partials();
     for (size_t j = 0; j < columns; j += kGroup * kLanes) {
@@ -185,7 +185,7 @@ class CodeBlocks {
         const f32v weight = exp2_of_negative(load(scores + k) - set(top));
         f32v& part = sum.v[v % kVectors];
         part = fma(weight, load(units.weights + k), part);
-        codes[v] = as_bits(weight + set(kRounder * kUnit));
+        codes[v] = product_word(weight, set(kLargestCode));
       });
       for (size_t v = 0; v < kGroup; v += kTogether) products_.put_weights(row, j + v * kLanes, &codes[v]);
     }

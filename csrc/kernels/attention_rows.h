@@ -7,7 +7,7 @@
 
 PHIGGUF_BEGIN_ISA
 
-constexpr size_t kKeys = 64;  // positions of a block
+constexpr size_t kKeys = 128;  // positions of a block
 static_assert(kPagePositions % kKeys == 0 && kSpanPositions % kKeys == 0 && kKeys % kPartials == 0);
 
 struct Interval {

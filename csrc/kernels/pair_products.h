@@ -20,9 +20,9 @@ inline i32v lane_totals(const i32v (&sums)[kLanes]) {
 class PairProducts {
  public:
   static constexpr size_t kRows = kLanes == 16 ? 6 : 4;  // as many as registers allow
-  static constexpr size_t kPositions = 2, kPositionStep = 1;
+  static constexpr size_t kColumns = kPartials, kPositions = 2, kPositionStep = 1;
   static constexpr int kWeightVectors = 1;  // that put_weights takes
-  static constexpr bool kWholeBlocks = false, kReadsFew = true;
+  static constexpr bool kReadsFew = true;
 
   static size_t floats(size_t rows, size_t width) {
     return rows * (width + kMostCodeDimensions + kKeys) / 2 + kKeys * width;
@@ -64,12 +64,12 @@ class PairProducts {
     store(values_ + j / 2 * width_ + d, pair_words(codes[0], codes[1]));
   }
 
-  // products[row][key], of the rows of a tile
-  void multiply_keys(const RowTile& tile, size_t columns, int32_t* products) const {
+  // Calls end(row, j, products) for every vector of keys.
+  template <class End>
+  void multiply_keys(const RowTile& tile, size_t columns, const End& end) const {
     const RowProduct<CodeTerms> product{
         queries_ + tile.rows.begin * width_, width_, keys_, kKeys, 0, width_ / 2, columns};
-    multiply_rows(product, tile.count(),
-                  [&](size_t r, size_t j, i32v sum) PHIGGUF_INLINE { store(products + r * kKeys + j, sum); });
+    multiply_rows(product, tile.count(), end);
   }
   // Calls end(row, d, sums) for every vector of outputs.
   template <class End>
@@ -79,15 +79,15 @@ class PairProducts {
     multiply_rows(RowProduct<CodeTerms>{weights, kKeys, values_, width_, first, last, width_}, tile.count(), end);
   }
 
-  // The products of all rows, a few, with kLanes keys that encode(key, d) reads where they lie.
-  template <class Encode>
-  void multiply_few(size_t rows, int32_t* products, const Encode& encode) const {
-    with_constant<kRows>(rows, [&](auto n) PHIGGUF_INLINE { multiply_few<n>(products, encode); });
+  // Calls end(row, products) of all rows, a few, with kLanes keys that encode(key, d) reads where they lie.
+  template <class Encode, class End>
+  void multiply_few(size_t rows, const Encode& encode, const End& end) const {
+    with_constant<kRows>(rows, [&](auto n) PHIGGUF_INLINE { multiply_few<n>(encode, end); });
   }
 
  private:
-  template <int kFew, class Encode>
-  void multiply_few(int32_t* products, const Encode& encode) const {
+  template <int kFew, class Encode, class End>
+  void multiply_few(const Encode& encode, const End& end) const {
     i32v sums[kFew][kLanes];
     for (size_t l = 0; l < kLanes; ++l) {
       i32v sum[kFew];
@@ -100,7 +100,7 @@ class PairProducts {
       }
       for (int r = 0; r < kFew; ++r) sums[r][l] = sum[r];
     }
-    for (int r = 0; r < kFew; ++r) store(products + static_cast<size_t>(r) * kKeys, lane_totals(sums[r]));
+    for (size_t r = 0; r < kFew; ++r) end(r, lane_totals(sums[r]));
   }
 
   size_t width_;

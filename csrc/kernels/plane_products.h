@@ -10,90 +10,113 @@ inline i32v low_bytes(i32v words) { return words & set(63); }
 
 template <size_t kTileCodes>
 class PlaneProducts {
+  static constexpr size_t kTileBytes = 64;  // of a row
+  static_assert(kMostCodeDimensions == 2 * kTileBytes && kKeys % kTileBytes == 0);
+
  public:
-  static constexpr size_t kRows = kTileCodes, kPositions = 4, kPositionStep = kKeys / kPositions;
+  static constexpr size_t kRows = kTileCodes, kColumns = kTileBytes;
+  static constexpr size_t kPositions = 4, kPositionStep = kTileBytes / kPositions;
   static constexpr int kWeightVectors = 4;  // of sixteen positions
-  static constexpr bool kWholeBlocks = true, kReadsFew = false;
+  static constexpr bool kReadsFew = false;
 
   static size_t floats(size_t rows, size_t width) {
-    return (whole_runs(rows) * (kMostCodeDimensions + kKeys) + kKeys * (kMostCodeDimensions + whole_pairs(width))) / 2;
+    return (whole_runs(rows) * (kMostCodeDimensions + kKeys) + kKeys * (larger(width, kTileBytes) + width)) / 2;
   }
 
-  PlaneProducts(float* memory, size_t rows, size_t width) : width_(width), value_stride_(4 * whole_pairs(width)) {
+  PlaneProducts(float* memory, size_t rows, size_t width)
+      : width_(width), key_plane_(kKeys * larger(width, kTileBytes)) {
     queries_ = reinterpret_cast<int8_t*>(memory);
     weights_ = queries_ + whole_runs(rows) * 2 * kMostCodeDimensions;
     keys_ = weights_ + whole_runs(rows) * 2 * kKeys;
-    values_ = keys_ + 2 * kKeyPlane;
+    values_ = keys_ + 2 * key_plane_;
   }
 
+  // The dimensions of a first tile; then those of a last one, of which some may be the first's and count as zeros.
   void put_query(size_t row, const int32_t (&codes)[kMostCodeDimensions]) const {
-    for (size_t d = 0; d < kMostCodeDimensions; d += kLanes) {
-      put_bytes(load(codes + d), queries_ + row * 2 * kMostCodeDimensions + d, kMostCodeDimensions);
+    int8_t* query = queries_ + row * 2 * kMostCodeDimensions;
+    std::memset(query, 0, 2 * kMostCodeDimensions);
+    for (size_t d = 0; d < width_; d += kLanes) {
+      put_bytes(load(codes + d), query + (d < kTileBytes ? d : kMostCodeDimensions - width_ + d), kMostCodeDimensions);
     }
   }
-  // A whole block's, of which four that are kPositionStep apart come to lie side by side.
-  void put_weights(size_t row, size_t, const i32v* codes) const { put_quad(codes, weights_ + row * 2 * kKeys, kKeys); }
+  // A whole tile's, of which four that are kPositionStep apart come to lie side by side.
+  void put_weights(size_t row, size_t j, const i32v* codes) const {
+    put_quad(codes, weights_ + row * 2 * kKeys + j, kKeys);
+  }
   // Some dimensions, whole fours, of kLanes keys.
   template <size_t kDimensions>
   void put_keys(size_t j, size_t d, const i32v (&codes)[kDimensions]) const {
-    for (size_t i = 0; i < kDimensions; i += 4) put_quad(&codes[i], keys_ + (d + i) * kKeys + 4 * j, kKeyPlane);
+    for (size_t i = 0; i < kDimensions; i += 4) put_quad(&codes[i], keys_ + (d + i) * kKeys + 4 * j, key_plane_);
   }
   template <class Use>
-  static void for_positions(Interval, const Use& use) {
-    for (size_t j = 0; j < kPositionStep; ++j) use(j);
+  static void for_positions(Interval seen, const Use& use) {
+    for (size_t tile = 0; tile < seen.end; tile += kTileBytes) {
+      for (size_t j = 0; j < kPositionStep; ++j) use(tile + j);
+    }
   }
-  // Of positions j + i * kPositionStep, j being below that.
+  // Of positions j + i * kPositionStep, j being among the first of these in a tile.
   void put_values(size_t j, size_t d, const i32v (&codes)[kPositions]) const {
-    put_quad(codes, values_ + j * value_stride_ + 4 * d, value_plane());
+    const size_t quad = j / kTileBytes * kPositionStep + j % kTileBytes;
+    put_quad(codes, values_ + 4 * (quad * width_ + d), value_plane());
   }
 
-  // products[row][key], of the rows of a tile
-  void multiply_keys(const RowTile& tile, size_t columns, int32_t* products) const {
+  // Calls end(row, j, products) for every vector of keys.
+  template <class End>
+  void multiply_keys(const RowTile& tile, size_t columns, const End& end) const {
     const int8_t* queries = queries_ + tile.rows.begin * 2 * kMostCodeDimensions;
-    const auto add = [&](size_t j) {
-      for (size_t d = 0; d < width_; d += kTileBytes) {
-        Tiles::add_products({queries + d, kMostCodeDimensions, 2 * kMostCodeDimensions},
-                            {keys_ + d * kKeys + 4 * j, kKeyPlane, 4 * kKeys});
-      }
-    };
-    for_columns(tile, columns, add,
-                [&](size_t r, size_t j, i32v sum) PHIGGUF_INLINE { store(products + r * kKeys + j, sum); });
+    const size_t last = width_ > kTileBytes ? width_ - kTileBytes : 0;
+    for_columns(
+        tile, columns, last > 0 ? 2 : 1,
+        [&](size_t step) PHIGGUF_INLINE {
+          return Planes{queries + step * kTileBytes, kMostCodeDimensions, 2 * kMostCodeDimensions};
+        },
+        [&](size_t step, size_t j)
+            PHIGGUF_INLINE { return Planes{keys_ + step * last * kKeys + 4 * j, key_plane_, 4 * kKeys}; },
+        end);
   }
   // Calls end(row, d, sums) for every vector of outputs.
   template <class End>
   void add_values(const RowTile& tile, const End& end) const {
-    const typename Tiles::Planes weights{weights_ + tile.rows.begin * 2 * kKeys, kKeys, 2 * kKeys};
-    const auto add = [&](size_t d) { Tiles::add_products(weights, {values_ + 4 * d, value_plane(), value_stride_}); };
-    for_columns(tile, width_, add, end);
+    const int8_t* weights = weights_ + tile.rows.begin * 2 * kKeys;
+    for_columns(
+        tile, width_, (tile.seen.end + kTileBytes - 1) / kTileBytes,
+        [&](size_t step) PHIGGUF_INLINE { return Planes{weights + step * kTileBytes, kKeys, 2 * kKeys}; },
+        [&](size_t step, size_t d)
+            PHIGGUF_INLINE { return Planes{values_ + step * kTileBytes * width_ + 4 * d, value_plane(), 4 * width_}; },
+        end);
   }
 
  private:
   using Tiles = PlaneTiles<kTileCodes>;
-  static constexpr size_t kTileBytes = 64, kKeyPlane = kKeys * kMostCodeDimensions;
-  static_assert(kKeys == kTileBytes);
+  using Planes = typename Tiles::Planes;
 
-  static size_t whole_pairs(size_t width) { return (width + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes); }
-  size_t value_plane() const { return kKeys / 4 * value_stride_; }
+  size_t value_plane() const { return kKeys * width_; }
 
-  // Two vectors of columns at a time: add(column) sums their products in tiles; then, while the next ones are being
-  // summed, end(row, column, sums) is called for every vector.
-  template <class Add, class End>
-  static void for_columns(const RowTile& tile, size_t columns, const Add& add, const End& end) {
-    typename Tiles::Sums sums[2][2];
-    size_t done = 0;
-    const auto finish = [&](const typename Tiles::Sums(&pair)[2]) PHIGGUF_INLINE {
-      for (size_t i = 0; i < 2 && done < columns; ++i, done += kLanes) {
-        for (size_t r = 0; r < tile.count(); ++r) end(r, done, pair[i].total(r));
-      }
+  // A vector of columns after another: products of rows_at(step) and columns_at(step, column) are summed in tiles;
+  // then, while the next column's are, end(row, column, sums) is called for all rows.
+  template <class RowsAt, class ColumnsAt, class End>
+  static void for_columns(const RowTile& tile, size_t columns, size_t steps, const RowsAt& rows_at,
+                          const ColumnsAt& columns_at, const End& end) {
+    typename Tiles::Sums sums;
+    const auto finish = [&](size_t column) PHIGGUF_INLINE {
+      for (size_t r = 0; r < tile.count(); ++r) end(r, column, sums.total(r));
     };
+    const auto add = [&](auto set, auto other, size_t column) PHIGGUF_INLINE {
+      set.zero();
+      set.add_products(rows_at(0), columns_at(0, column), other, sums);
+      for (size_t step = 1; step < steps; ++step) {
+        set.add_products(rows_at(step), columns_at(step, column), typename Tiles::NoSet(), sums);
+      }
+      if (column > 0) finish(column - kLanes);
+    };
+    const typename Tiles::Even even;
+    const typename Tiles::Odd odd;
     for (size_t column = 0; column < columns; column += 2 * kLanes) {
-      const size_t turn = column / (2 * kLanes) % 2;
-      Tiles::zero();
-      add(column);
-      if (column > 0) finish(sums[1 - turn]);
-      Tiles::store(sums[turn]);
+      add(even, odd, column);
+      if (column + kLanes < columns) add(odd, even, column + kLanes);
     }
-    finish(sums[(columns - 1) / (2 * kLanes) % 2]);
+    columns / kLanes % 2 == 1 ? even.store(sums) : odd.store(sums);
+    finish(columns - kLanes);
   }
 
   static void put_bytes(i32v codes, int8_t* out, size_t plane) {
@@ -108,7 +131,7 @@ class PlaneProducts {
     store(reinterpret_cast<int32_t*>(out + plane), (even & first_codes) | ((odd & first_codes) << 8));
   }
 
-  size_t width_, value_stride_;
+  size_t width_, key_plane_;
   int8_t *queries_, *weights_, *keys_, *values_;
   Tiles tiles_;
 };

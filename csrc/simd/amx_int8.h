@@ -30,6 +30,24 @@ class TileRegisters {
   ~TileRegisters() { _tile_release(); }
 };
 
+// Tiles by a template's parameter; intrinsics take literals alone.
+template <int kTile>
+inline void zero_tile() {
+  asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
+}
+template <int kTile>
+inline void load_tile(const void* from, size_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(kTile) : "memory");
+}
+template <int kTile, size_t kSize>
+inline void store_tile(i32v (&to)[kSize]) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(sizeof(i32v)), "i"(kTile) : "memory");
+}
+template <int kSum, int kRows, int kColumns>
+inline void add_tile_products() {
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kRows), "i"(kColumns));
+}
+
 // Sums of byte products: those of kTileTokens tokens and of two row vectors' codes, each in kParts parts, in tiles 0-3.
 // Tile 4 holds kBytes bytes of every token, and 5-7 as many of a part's codes, four to a lane.
 template <int kBytes, int kParts>
@@ -83,10 +101,8 @@ class SumTiles : TileRegisters {
   }
 };
 
-// Sums of products of codes in two planes of signed bytes, 64 * high + low, of kRows rows and two vectors of columns.
-// Tiles 0-2 and 3-5 sum the products of planes by
-// their weight, 6 holds a plane of 64 codes of each row and 7 one of each column, four to a lane. A sum is not touched
-// again before four others have been: products take that long.
+// Sums of products of codes in two planes of signed bytes, 64 * high + low, of kRows rows and a vector of columns.
+// There are two sets of them, so that one can be stored while the other one's products are summed.
 template <int kRows>
 class PlaneTiles : TileRegisters {
  public:
@@ -101,49 +117,50 @@ class PlaneTiles : TileRegisters {
     size_t plane, stride;
   };
 
+  // Tiles kHigh to kHigh + 2. Tile 6 holds a plane of 64 codes of each row and 7 one of each column, four to a lane.
+  template <int kHigh>
+  struct Set {
+    static constexpr int kMiddle = kHigh + 1, kLow = kHigh + 2;
+
+    static void zero() {
+      zero_tile<kHigh>();
+      zero_tile<kMiddle>();
+      zero_tile<kLow>();
+    }
+    // While the sums of another set are stored: a tile at a time, because products wait behind many stores at once.
+    template <class Other>
+    static void add_products(const Planes& rows, const Planes& columns, Other, Sums& others) {
+      load_tile<6>(rows.bytes, rows.stride);
+      load_tile<7>(columns.bytes, columns.stride);
+      add_tile_products<kHigh, 6, 7>();
+      Other::store_high(others);
+      load_tile<7>(columns.bytes + columns.plane, columns.stride);
+      add_tile_products<kMiddle, 6, 7>();
+      load_tile<6>(rows.bytes + rows.plane, rows.stride);
+      add_tile_products<kLow, 6, 7>();
+      Other::store_middle(others);
+      load_tile<7>(columns.bytes, columns.stride);
+      add_tile_products<kMiddle, 6, 7>();
+      Other::store_low(others);
+    }
+    static void store_high(Sums& sums) { store_tile<kHigh>(sums.high); }
+    static void store_middle(Sums& sums) { store_tile<kMiddle>(sums.middle); }
+    static void store_low(Sums& sums) { store_tile<kLow>(sums.low); }
+    static void store(Sums& sums) {
+      store_high(sums);
+      store_middle(sums);
+      store_low(sums);
+    }
+  };
+  struct NoSet {
+    static void store_high(Sums&) {}
+    static void store_middle(Sums&) {}
+    static void store_low(Sums&) {}
+  };
+  using Even = Set<0>;
+  using Odd = Set<3>;
+
   PlaneTiles() : TileRegisters(shapes()) {}
-
-  static void zero() {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
-  }
-
-  static void add_products(const Planes& rows, const Planes& columns) {
-    const int8_t *high = columns.bytes, *low = columns.bytes + columns.plane, *next_high = high + 64,
-                 *next_low = low + 64;
-    asm volatile("" ::: "memory");  // compilers do not know that tile instructions read it
-    _tile_loadd(6, rows.bytes, rows.stride);
-    _tile_loadd(7, high, columns.stride);
-    _tile_dpbssd(0, 6, 7);
-    _tile_loadd(7, next_high, columns.stride);
-    _tile_dpbssd(3, 6, 7);
-    _tile_loadd(7, low, columns.stride);
-    _tile_dpbssd(1, 6, 7);
-    _tile_loadd(7, next_low, columns.stride);
-    _tile_dpbssd(4, 6, 7);
-    _tile_loadd(6, rows.bytes + rows.plane, rows.stride);
-    _tile_dpbssd(5, 6, 7);
-    _tile_loadd(7, low, columns.stride);
-    _tile_dpbssd(2, 6, 7);
-    _tile_loadd(7, high, columns.stride);
-    _tile_dpbssd(1, 6, 7);
-    _tile_loadd(7, next_high, columns.stride);
-    _tile_dpbssd(4, 6, 7);
-  }
-
-  static void store(Sums (&sums)[2]) {
-    _tile_stored(0, sums[0].high, sizeof(i32v));
-    _tile_stored(1, sums[0].middle, sizeof(i32v));
-    _tile_stored(2, sums[0].low, sizeof(i32v));
-    _tile_stored(3, sums[1].high, sizeof(i32v));
-    _tile_stored(4, sums[1].middle, sizeof(i32v));
-    _tile_stored(5, sums[1].low, sizeof(i32v));
-    asm volatile("" ::: "memory");
-  }
 
  private:
   static Shapes shapes() {

@@ -74,7 +74,7 @@ def check_codes(outputs, exact):
     assert np.std(outputs - exact) < SPREAD_OF_CODES * exact.std()
 
 
-TOKENS = [1, 2, 63, 64, 65, PAGE + 1]
+TOKENS = [1, 2, 63, 64, 65, 127, 128, 129, PAGE + 1]
 
 
 @pytest.mark.parametrize("tokens", TOKENS)
@@ -108,6 +108,19 @@ def test_many_small_weights_count_beside_a_large_one(isa):
     outputs = case.run(kv_type="F16", scale=1)
     assert np.std(outputs) < np.std(values) / 10
     check_codes(outputs[-1:], case.exact("F16", scale=1)[-1:])
+
+
+@pytest.mark.parametrize("pieces", [[128], [127, 1]])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_the_largest_codes_fit(isa, sign, pieces):
+    """A whole block of them, of as many dimensions as are summed."""
+    case = Case(128, heads=1, kv_heads=1, head_dim=128)
+    queries, keys, values = np.split(case.qkv, 3, axis=1)
+    queries[:], keys[:], values[:] = 1, sign, sign * np.float32(2 - 2**-10)
+    assert np.abs(case.run(pieces, "F16", scale=1) - values).max() < 1e-5
+    keys[::2] *= -1
+    values[::2] *= -1
+    assert np.abs(case.run(pieces, "F16", scale=1)[2:] - 2).max() < 2e-3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
