@@ -84,8 +84,8 @@ inline void matmul_blocks(const MatmulJob& job) {
   if constexpr (kMostStreamedTokens > 0) {
     if (job.tokens <= kMostStreamedTokens && job.rows >= kLanes) {
       const size_t whole_groups = job.rows / kLanes * kLanes;
+      if (whole_groups == job.rows) return multiply_streamed<Format>(job);  // a copy would wait for pending stores
       multiply_streamed<Format>(rows_of<Format>(job, 0, whole_groups));
-      if (whole_groups == job.rows) return;
       return multiply_all<Format, VectorProducts<Format>>(rows_of<Format>(job, whole_groups, job.rows));
     }
   }

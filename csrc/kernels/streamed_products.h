@@ -69,7 +69,10 @@ inline void multiply_streamed_tokens(const MatmulJob& job) {
   for (size_t row = 0; row < job.rows; row += kLanes) {
     const uint8_t* weights = job.weights + row * row_bytes;
     f32v acc[Tokens];
-    for (f32v& sum : acc) sum = set(0.0f);
+    for (size_t t = 0; t < Tokens; ++t) {
+      acc[t] = set(0.0f);
+      __builtin_prefetch(job.out + t * job.out_stride + row, 1);  // no store shall wait for memory
+    }
     for (size_t b = 0; b < blocks; ++b) {
       next_rows.allow(kLanes * kBlockBytes);
       const StreamedBlock<Format, Tokens> product(TokenBlocks<Format>(job.activations, b, 0));
