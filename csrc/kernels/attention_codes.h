@@ -182,7 +182,7 @@ class CodeBlocks {
       i32v codes[kGroup];
       unroll<kGroup>([&](auto v) PHIGGUF_INLINE {
         const size_t k = j + v * kLanes;
-        const f32v weight = exp2_of_negative(load(scores + k) - set(top));
+        const f32v weight = rough_exp2_of_negative(load(scores + k) - set(top));
         f32v& part = sum.v[v % kVectors];
         part = fma(weight, load(units.weights + k), part);
         codes[v] = product_word(weight, set(kLargestCode));

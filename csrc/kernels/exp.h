@@ -32,18 +32,27 @@ inline f32v exp(f32v x) {
 }
 
 // 2^x for x <= 0, zero below 2^-126.5: n + 127 is in the low bits of a sum, and 0 makes a factor of 0. With
-// |r| <= 1/2, 2^r = 1 + r P(r), P interpolating at Chebyshev nodes to 1e-8.
-inline f32v exp2_of_negative(f32v x) {
+// |r| <= 1/2, 2^r = 1 + r P(r), P's coefficients being given, highest first.
+template <size_t kTerms>
+inline f32v exp2_of_negative(f32v x, const float (&terms)[kTerms]) {
   const f32v rounder = set(kRounder + 127.0f);
   x = max(set(-127.0f), x);
   const f32v shifted = x + rounder, r = x - (shifted - rounder);
-  f32v p = set(0x1.44138ap-13f);
-  p = fma(p, r, set(0x1.5f0890p-10f));
-  p = fma(p, r, set(0x1.3b2a54p-7f));
-  p = fma(p, r, set(0x1.c6af6cp-5f));
-  p = fma(p, r, set(0x1.ebfbe0p-3f));
-  p = fma(p, r, set(0x1.62e430p-1f));
+  f32v p = set(terms[0]);
+  for (size_t i = 1; i < kTerms; ++i) p = fma(p, r, set(terms[i]));
   return fma(p, r, set(1.0f)) * as_floats(as_bits(shifted) << 23);
+}
+
+// P interpolating at Chebyshev nodes to 1e-8.
+inline f32v exp2_of_negative(f32v x) {
+  constexpr float kTerms[] = {0x1.44138ap-13f, 0x1.5f0890p-10f, 0x1.3b2a54p-7f,
+                              0x1.c6af6cp-5f,  0x1.ebfbe0p-3f,  0x1.62e430p-1f};
+  return exp2_of_negative(x, kTerms);
+}
+// To 7e-6, for what will be rounded to 2^-12.
+inline f32v rough_exp2_of_negative(f32v x) {
+  constexpr float kTerms[] = {0x1.3c6e5cp-7f, 0x1.c96d5ep-5f, 0x1.ebfb3ep-3f, 0x1.62e2d2p-1f};
+  return exp2_of_negative(x, kTerms);
 }
 
 PHIGGUF_END_ISA
