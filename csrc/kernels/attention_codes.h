@@ -43,8 +43,8 @@ class CodeBlocks {
     with_rows(all_.job().keys, start, [&](auto* rows) { find_weights(start, all, rows, units, next, states); });
     with_rows(all_.job().values, start, [&](auto* rows) { encode_values(rows, units, all.seen, next); });
     all_.for_tiles<Products::kRows>(start, [&](const RowTile& tile) {
-      products_.add_values(
-          tile, [&](size_t r, size_t d, i32v sum) PHIGGUF_INLINE { states.join(tile.rows.begin + r, d, to_f32(sum)); });
+      products_.add_values(tile, [states, first = tile.rows.begin](size_t r, size_t d, i32v sum)
+                                     PHIGGUF_INLINE { states.join(first + r, d, to_f32(sum)); });
     });
   }
 
@@ -98,22 +98,23 @@ class CodeBlocks {
   void find_weights(size_t start, const RowTile& all, const Element* rows, const BlockUnits& units, Prefetch& next,
                     const RowStates& states) const {
     alignas(64) float scores[Products::kRows * kKeys];
-    const auto score = [&](size_t first, size_t r, size_t j, i32v products) PHIGGUF_INLINE {
-      const f32v product = to_f32(products) * load(units.keys + j);
-      store(scores + r * kKeys + j, fma(product, set(query_units_[first + r]), load(units.value_exponents + j)));
+    // Closures hold values: what they refer to would be read again after every store.
+    const auto scoring = [&](size_t first) {
+      return [out = &scores[0], query_units = query_units_ + first, key_units = &units.keys[0],
+              exponents = &units.value_exponents[0]](size_t r, size_t j, i32v products) PHIGGUF_INLINE {
+        const f32v product = to_f32(products) * load(key_units + j);
+        store(out + r * kKeys + j, fma(product, set(query_units[r]), load(exponents + j)));
+      };
     };
     if constexpr (Products::kReadsFew) {
       if (all_.count() <= Products::kRows) {
-        multiply_few(rows, units, all, next,
-                     [&](size_t r, size_t j, i32v products) PHIGGUF_INLINE { score(0, r, j, products); });
+        multiply_few(rows, units, all, next, scoring(0));
         return weigh(start, all, units, scores, states);
       }
     }
     encode_keys(rows, units, all.columns(), next);
     all_.for_tiles<Products::kRows>(start, [&](const RowTile& tile) {
-      products_.multiply_keys(tile, columns(tile), [&](size_t r, size_t j, i32v products) PHIGGUF_INLINE {
-        score(tile.rows.begin, r, j, products);
-      });
+      products_.multiply_keys(tile, columns(tile), scoring(tile.rows.begin));
       weigh(start, tile, units, scores, states);
     });
   }

@@ -63,26 +63,27 @@ class PlaneProducts {
   // Calls end(row, j, products) for every vector of keys.
   template <class End>
   void multiply_keys(const RowTile& tile, size_t columns, const End& end) const {
-    const int8_t* queries = queries_ + tile.rows.begin * 2 * kMostCodeDimensions;
-    const size_t last = width_ > kTileBytes ? width_ - kTileBytes : 0;
+    const int8_t *queries = queries_ + tile.rows.begin * 2 * kMostCodeDimensions, *keys = keys_;
+    const size_t last = width_ > kTileBytes ? width_ - kTileBytes : 0, plane = key_plane_;
     for_columns(
-        tile, columns, last > 0 ? 2 : 1,
-        [&](size_t step) PHIGGUF_INLINE {
+        tile.count(), columns, last > 0 ? 2 : 1,
+        [=](size_t step) PHIGGUF_INLINE {
           return Planes{queries + step * kTileBytes, kMostCodeDimensions, 2 * kMostCodeDimensions};
         },
-        [&](size_t step, size_t j)
-            PHIGGUF_INLINE { return Planes{keys_ + step * last * kKeys + 4 * j, key_plane_, 4 * kKeys}; },
+        [=](size_t step, size_t j)
+            PHIGGUF_INLINE { return Planes{keys + step * last * kKeys + 4 * j, plane, 4 * kKeys}; },
         end);
   }
   // Calls end(row, d, sums) for every vector of outputs.
   template <class End>
   void add_values(const RowTile& tile, const End& end) const {
-    const int8_t* weights = weights_ + tile.rows.begin * 2 * kKeys;
+    const int8_t *weights = weights_ + tile.rows.begin * 2 * kKeys, *values = values_;
+    const size_t width = width_, plane = value_plane();
     for_columns(
-        tile, width_, (tile.seen.end + kTileBytes - 1) / kTileBytes,
-        [&](size_t step) PHIGGUF_INLINE { return Planes{weights + step * kTileBytes, kKeys, 2 * kKeys}; },
-        [&](size_t step, size_t d)
-            PHIGGUF_INLINE { return Planes{values_ + step * kTileBytes * width_ + 4 * d, value_plane(), 4 * width_}; },
+        tile.count(), width, (tile.seen.end + kTileBytes - 1) / kTileBytes,
+        [=](size_t step) PHIGGUF_INLINE { return Planes{weights + step * kTileBytes, kKeys, 2 * kKeys}; },
+        [=](size_t step, size_t d)
+            PHIGGUF_INLINE { return Planes{values + step * kTileBytes * width + 4 * d, plane, 4 * width}; },
         end);
   }
 
@@ -95,11 +96,11 @@ class PlaneProducts {
   // A vector of columns after another: products of rows_at(step) and columns_at(step, column) are summed in tiles;
   // then, while the next column's are, end(row, column, sums) is called for all rows.
   template <class RowsAt, class ColumnsAt, class End>
-  static void for_columns(const RowTile& tile, size_t columns, size_t steps, const RowsAt& rows_at,
-                          const ColumnsAt& columns_at, const End& end) {
+  static void for_columns(size_t rows, size_t columns, size_t steps, const RowsAt& rows_at, const ColumnsAt& columns_at,
+                          const End& end) {
     typename Tiles::Sums sums;
     const auto finish = [&](size_t column) PHIGGUF_INLINE {
-      for (size_t r = 0; r < tile.count(); ++r) end(r, column, sums.total(r));
+      for (size_t r = 0; r < rows; ++r) end(r, column, sums.total(r));
     };
     const auto add = [&](auto set, auto other, size_t column) PHIGGUF_INLINE {
       set.zero();
