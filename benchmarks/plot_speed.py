@@ -1,6 +1,6 @@
 """Draw what bench_vs_peers.py and bench_matmul.py measured, and write it down as tables.
 
-    python benchmarks/plot_speed.py docs --peers peers.json... --matmul matmul.json
+    python benchmarks/plot_speed.py docs --peers peers.json... --matmul matmul.json --avx2 avx2.json
 
 needs the [plot] extra. Writes speed.md, speed-peers.svg and speed-matmul.svg.
 """
@@ -70,7 +70,7 @@ Seconds until the model is ready to read a prompt, its file in the page cache.
 
 {loading}
 
-## By format
+{avx2}## By format
 
 Billion multiply-adds per second of one matrix multiplication with {matmul_threads} threads, by tokens, of {columns}
 weights in a row; for one token, also the weight's bytes read per second. In the same run the limits were
@@ -79,6 +79,21 @@ weights in a row; for one token, also the weight's bytes read per second. In the
 ![Multiply-adds per second by format and number of tokens]({matmul_picture})
 
 {matmul}
+"""
+
+AVX2_SECTION = """## With AVX2 alone
+
+The same with `PHIGGUF_ISA=avx2`, beside a llama.cpp built with AVX-512 off (`GGML_NATIVE=OFF` and AVX2, FMA, F16C and
+BMI2 on). Fractions are of the limits above, which take AVX-512, measured in the same rounds.
+
+### Prompts
+
+{prompts}
+
+### Generation
+
+{generation}
+
 """
 
 
@@ -140,7 +155,23 @@ def limit(results: Sequence[Result], key: str) -> float:
     return float(np.median([each["median"] for each in found])) / 1e9
 
 
-def page(machine: Result, results: Sequence[Result], matmul: Result) -> str:
+def task_table(results: Sequence[Result], kind: str) -> str:
+    """Return the table of all tasks of a kind."""
+    engines = list(results[0]["load_seconds"])
+    labels = [LABELS[engine] for engine in engines]
+    return table(["model", "tokens", *labels, "limit"], task_rows(results, kind, engines))
+
+
+def avx2_section(results: Sequence[Result]) -> str:
+    """Return what was measured with AVX2 alone, if anything was."""
+    if not results:
+        return ""
+    return AVX2_SECTION.format(
+        prompts=task_table(results, "prefill"), generation=task_table(results, "decode")
+    )
+
+
+def page(machine: Result, results: Sequence[Result], matmul: Result, avx2: Sequence[Result]) -> str:
     """Return the page with all tables."""
     engines = list(results[0]["load_seconds"])
     labels = [LABELS[engine] for engine in engines]
@@ -156,13 +187,10 @@ def page(machine: Result, results: Sequence[Result], matmul: Result) -> str:
         int8=limit(results, "int8_macs"),
         read=limit(results, "read_bytes"),
         small=limit(results, "read_small_pages_bytes"),
-        prompts=table(
-            ["model", "tokens", *labels, "limit"], task_rows(results, "prefill", engines)
-        ),
-        generation=table(
-            ["model", "tokens", *labels, "limit"], task_rows(results, "decode", engines)
-        ),
+        prompts=task_table(results, "prefill"),
+        generation=task_table(results, "decode"),
         loading=table(["model", *labels], loading_rows(results, engines)),
+        avx2=avx2_section(avx2),
         matmul_threads=matmul["machine"]["threads"],
         columns=3072,
         matmul_int8=limits["int8_macs"]["median"] / 1e9,
@@ -240,16 +268,29 @@ def matmul_picture(measured: Result) -> Figure:
     return figure
 
 
+def read(path: Path) -> Result:
+    """Return the JSON of a benchmark."""
+    measured: Result = json.loads(path.read_text(encoding="utf-8"))
+    return measured
+
+
+def all_results(measured: Sequence[Result]) -> list[Result]:
+    """Return the results of all files."""
+    return [result for each in measured for result in each["results"]]
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peers", type=Path, nargs="+", required=True)
     parser.add_argument("--matmul", type=Path, required=True)
+    parser.add_argument("--avx2", type=Path, nargs="*", default=[], help="peers with AVX2 alone")
     arguments = parser.parse_args()
-    measured = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.peers]
-    matmul = json.loads(arguments.matmul.read_text(encoding="utf-8"))
-    results = [result for each in measured for result in each["results"]]
+    measured = [read(path) for path in arguments.peers]
+    matmul = read(arguments.matmul)
+    results = all_results(measured)
+    avx2 = all_results([read(path) for path in arguments.avx2])
     machine = measured[0]["machine"]
     mpl.rcParams["svg.hashsalt"] = "phigguf"  # equal figures, equal files
     for picture, path in (
@@ -257,7 +298,7 @@ def main() -> None:
         (matmul_picture(matmul), MATMUL_PICTURE),
     ):
         picture.savefig(arguments.folder / path, metadata={"Date": None})
-    text = page(machine, results, matmul)
+    text = page(machine, results, matmul, avx2)
     (arguments.folder / "speed.md").write_text(text, encoding="utf-8")
 
 
