@@ -60,7 +60,9 @@ copies them into another order when it loads the model.
 
 The limit is the speed at which as many threads read memory, {read:.1f} GB/s, divided by the bytes of the weights; models
 smaller than the caches can be faster. That is memory in huge pages, read as four streams by each thread; in pages of
-4 KB, which mapped files consist of, it is {small:.1f} GB/s. Choosing a token is not included.
+4 KB it is {small:.1f} GB/s. Files had been read anew from disk, which leaves them in larger pages than writing them
+does: a file that lies in the page cache as it was written took up to a tenth longer per token. Choosing a token is
+not included.
 
 {generation}
 
