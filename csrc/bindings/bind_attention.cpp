@@ -133,9 +133,8 @@ void bind_attention(py::module_& module) {
           "Append the keys and values in float32 qkv[m, (heads + 2 * kv_heads) * head_dim] to a layer and return\n"
           "softmax(scale * q k^T) v for its queries, float32[m, heads * head_dim]. A query sees its own and earlier\n"
           "positions, the last `window` of them if that is not 0. Queries and keys are first rotated in place by\n"
-          "tables, two float32[m, half] of cosines and sines: pair i of a head is (i, i + half). The result is "
-          "written\n"
-          "to float32 out[m, heads * head_dim] if there is one.");
+          "tables, two float32[m, half] of cosines and sines: pair i of a head is (i, i + half).\n"
+          "The result is written to float32 out[m, heads * head_dim], if there is one.");
 }
 
 }  // namespace phigguf

@@ -159,9 +159,8 @@ void bind_matmul(py::module_& module) {
       .def("linear", &Weight::linear, py::arg("x"), py::kw_only(), py::arg("norm") = py::none(),
            py::arg("epsilon") = 0.0f, py::arg("add_to") = py::none(), py::arg("out") = py::none(),
            "float32 x[m, cols] times the transpose: float32[m, n]. Multiplies rms_norm(x, norm, epsilon) where there\n"
-           "is a norm. The product is added to float32 add_to[m, n] in place, or written to float32 out[m, n], if "
-           "there\n"
-           "is one, and returned.")
+           "is a norm. The product is added to float32 add_to[m, n] in place, or written to float32 out[m, n],\n"
+           "if there is one, and returned.")
       .def("rows", &Weight::rows, py::arg("ids"), "Rows int32 ids[m] as float32[m, cols].");
   module.def(
       "add_swiglu", &add_swiglu_array, py::arg("x"), py::arg("norm"), py::arg("epsilon"), py::arg("gate_up"),

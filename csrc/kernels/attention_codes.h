@@ -16,7 +16,8 @@ PHIGGUF_BEGIN_ISA
 
 constexpr float kLargestCode = 4095.0f;
 constexpr float kLeastPeak = 0x1p-40f;  // rows whose numbers are all smaller have smaller codes
-static_assert(4095.0 * 4095 * kMostCodeDimensions < 0x1p31 && 4095.0 * 4095 * kKeys < 0x1p31);
+constexpr double kLargestProduct = double{kLargestCode} * kLargestCode;
+static_assert(kLargestProduct * kMostCodeDimensions < 0x1p31 && kLargestProduct * kKeys < 0x1p31);
 
 // The nearest integer to x * y, below 2^15, in the low word of each lane.
 inline i32v product_word(f32v x, f32v y) { return as_bits(fma(x, y, set(kRounder))); }

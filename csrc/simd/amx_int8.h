@@ -30,7 +30,8 @@ class TileRegisters {
   ~TileRegisters() { _tile_release(); }
 };
 
-// Tiles by a template's parameter; intrinsics take literals alone.
+// Tiles by a template's parameter, and what they read and write in memory told to compilers: intrinsics take literals
+// alone and tell nothing.
 template <int kTile>
 inline void zero_tile() {
   asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
@@ -56,38 +57,37 @@ class SumTiles : TileRegisters {
   SumTiles() : TileRegisters(shapes()) {}
 
   static void zero() {
-    _tile_zero(0);
-    _tile_zero(1);
+    zero_tile<0>();
+    zero_tile<1>();
     if constexpr (kParts == 2) {
-      _tile_zero(2);
-      _tile_zero(3);
+      zero_tile<2>();
+      zero_tile<3>();
     }
   }
 
   // Of a token, whose bytes begin `stride` after those of the token before, and of the codes from word q on.
   template <int kWords>
   static void add_products(const int8_t* x, size_t stride, const i32v (&codes)[2][kParts][kWords], int q) {
-    asm volatile("" ::: "memory");  // compilers do not know that tile instructions read it
-    _tile_loadd(4, x + 4 * q, stride);
-    _tile_loadd(5, codes[0][0] + q, sizeof(i32v));
-    _tile_loadd(6, codes[1][0] + q, sizeof(i32v));
-    _tile_dpbssd(0, 4, 5);
-    _tile_dpbssd(1, 4, 6);
+    load_tile<4>(x + 4 * q, stride);
+    load_tile<5>(codes[0][0] + q, sizeof(i32v));
+    load_tile<6>(codes[1][0] + q, sizeof(i32v));
+    add_tile_products<0, 4, 5>();
+    add_tile_products<1, 4, 6>();
     if constexpr (kParts == 2) {
-      _tile_loadd(7, codes[0][1] + q, sizeof(i32v));
-      _tile_loadd(5, codes[1][1] + q, sizeof(i32v));
-      _tile_dpbssd(2, 4, 7);
-      _tile_dpbssd(3, 4, 5);
+      load_tile<7>(codes[0][1] + q, sizeof(i32v));
+      load_tile<5>(codes[1][1] + q, sizeof(i32v));
+      add_tile_products<2, 4, 7>();
+      add_tile_products<3, 4, 5>();
     }
   }
 
   // sums[r][part][token], rows in lanes
   static void store(i32v (&sums)[2][kParts][kTileTokens]) {
-    _tile_stored(0, sums[0][0], sizeof(i32v));
-    _tile_stored(1, sums[1][0], sizeof(i32v));
+    store_tile<0>(sums[0][0]);
+    store_tile<1>(sums[1][0]);
     if constexpr (kParts == 2) {
-      _tile_stored(2, sums[0][1], sizeof(i32v));
-      _tile_stored(3, sums[1][1], sizeof(i32v));
+      store_tile<2>(sums[0][1]);
+      store_tile<3>(sums[1][1]);
     }
   }
 
